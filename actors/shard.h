@@ -2,8 +2,8 @@
 /*
  * shard - the services that the actors of one shard see; the sched's user pointer.
  *
- * Made by the hub before the loops start, one per shard (assembly/shard_floors.h); used on the
- * shard's thread only, except where a member says otherwise.
+ * One per shard (assembly/shard_floors.h), of its thread only, except where a member says
+ * otherwise.
  */
 #ifndef ACTORS_SHARD_H
 #define ACTORS_SHARD_H
@@ -20,6 +20,7 @@
 #include "actors/retain_settings.h"
 #include "actors/room_rules.h"
 #include "actors/value_settings.h"
+#include "actors/webhook_event.h"
 #include "codec/base/bytes.h"
 #include "codec/base/list.h"
 #include "codec/base/log.h"
@@ -41,7 +42,6 @@ struct owner_ops;
 struct ingest_gauges;
 struct hooks;
 struct schedule;
-struct shard;
 struct store;
 struct store_port;
 struct values;
@@ -54,8 +54,8 @@ struct rate {
     uint32_t per_minute;
 };
 
-/* What the actors need to know of the configuration; immutable. A shard may get another one between
- * two turns, in which node, epoch, names and sizes of the bus are the same. */
+/* What actors need to know of the settings; immutable. A shard may get another one between two
+ * turns, in which node, epoch, names and sizes of the bus are the same. */
 struct actor_config {
     const char *node; /* this node's id: names it in hub:ready and adapter messages */
     const char *holder; /* its name in the leases of streams; NULL: `node` */
@@ -114,8 +114,7 @@ struct actor_config {
     bool (*may_send)(void *context, const struct identity *who, struct bytes room);
     /* Whether `who` may be in the namespace `nsp`. NULL: everybody may. Pure. */
     bool (*may_connect)(void *context, const struct identity *who, struct bytes nsp);
-    /* Whether sockets of a namespace are recovered after a drop. NULL: none is. */
-    bool (*recovers)(void *context, struct bytes nsp);
+    bool (*recovers)(void *context, struct bytes nsp); /* sockets after a drop; NULL: none is */
     /* How `room` (as clients name it) is sent what it gets. NULL: as all. Pure. */
     void (*room_windows)(void *context, struct bytes room, struct room_window_rules *ret_rules);
     /* What `room` (as clients name it) remembers. Pure; asked where memory.age_ms is not 0. */
@@ -128,8 +127,8 @@ struct actor_config {
         void *context, const struct identity *who, unsigned n, char *at, struct bytes *ret_room);
     /* The hook that is asked about a client's event, none of ours; -1, or NULL: none. Pure. */
     int (*event_hook)(void *context, struct bytes name);
-    /* Whether users may subscribe themselves to `topic`. NULL: to none. Pure. */
-    bool (*topic_self)(void *context, struct bytes topic);
+    bool (*topic_self)(
+        void *context, struct bytes topic); /* users may subscribe; NULL: no. Pure. */
     /* Whether `who` may read the value of `key` in its own tenant: 0 or STATUS_DENIED,
      * STATUS_INVALID where it can be no key. NULL: nobody may. Pure. */
     int (*value_access)(void *context, const struct identity *who, struct bytes key);
@@ -251,6 +250,7 @@ struct shard {
     struct values *values; /* of backends; NULL: they are not started, or have ended */
     struct hooks *hooks; /* of hub/hooks; NULL: there are none yet, or no more */
     hook_ask_fn hook_ask; /* asks them; NULL: nobody can be asked */
+    struct webhook_tap webhooks; /* who takes in what they are told */
     struct presence *presence; /* who is online; NULL: it is not started, or has ended */
     struct jobs *jobs; /* workers that wait for some; NULL: not started, or ended */
     struct gathers *gathers; /* NULL: nobody has asked who is in a room (rooms/gather.c) */

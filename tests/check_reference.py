@@ -20,7 +20,7 @@ TIMES = [(86400000, "d"), (3600000, "h"), (60000, "m"), (1000, "s"), (1, "ms")]
 
 
 COLUMNS = {"hub/config/config.def": 9, "hub/config/config_blocks.def": 8, "hub/node/metrics.def": 4,
-           "hub/node/metrics_streams.def": 4,
+           "hub/node/metrics_streams.def": 4, "actors/webhook_events.def": 3,
            "hub/node/memory.def": 2, "actors/close.def": 5, "actors/user/user_events.def": 3,
            "codec/notification_fields.def": 5, "codec/errors.def": 5, "codec/server_events.def": 4}
 PLAIN = {"SERVER_FAMILY"}  # macros of rows that are no part of a table
@@ -175,6 +175,12 @@ def write_events(root):
     return out[:-1]
 
 
+def write_webhook_events(root):
+    return make_table(["event", "what has happened"], [
+        [code(tables.literal(row[1])), cell(tables.literal(row[2]))]
+        for _, row in read_rows(root, "actors/webhook_events.def")])
+
+
 # --- what has a text of its own ---
 
 def read_all(root, *folders):
@@ -279,13 +285,14 @@ REGIONS = {
     "events.md": {"events": write_events},
     "errors.md": {"codes": write_codes, "closes": write_closes},
     "settings.md": {"settings": write_settings, "blocks": write_blocks},
+    "webhooks.md": {"webhook_events": write_webhook_events},
     "metrics.md": {"metrics": write_metrics, "memory": write_memory, "closes": write_closes},
 }
 TEXTS = [  # tables whose rows must say what they mean: file, place of the name, place of the text
     ("hub/config/config.def", 2, 8), ("hub/config/config_blocks.def", 1, 7), ("hub/node/metrics.def", 1, 3),
     ("hub/node/metrics_streams.def", 1, 3),
     ("hub/node/memory.def", 0, 1), ("actors/close.def", 1, 4), ("codec/errors.def", 1, 4),
-    ("codec/server_events.def", 1, 3),
+    ("codec/server_events.def", 1, 3), ("actors/webhook_events.def", 1, 2),
 ]
 
 

@@ -8,6 +8,7 @@
 #include "actors/inbox/announce_queue.h"
 #include "actors/order/bus_origin.h"
 #include "actors/shard.h"
+#include "actors/webhook_note.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 
@@ -89,6 +90,7 @@ void announce_row(struct shard *shard, const struct store_row *row)
         .item = item_of(row),
     };
     announce_send(shard, &announce);
+    webhook_note_stored(shard, &announce.item);
 }
 
 static struct announce change_of(
@@ -146,12 +148,29 @@ static bool tells_up_to(const struct store_mark *mark)
     return bulk && (erased_all || notification_mark_tells_up_to(mark->verb));
 }
 
+/* Webhooks are told of what was done, not of where it has led. */
+static void note_mark(struct shard *shard, const struct store_mark *mark)
+{
+    static const struct {
+        enum notification_verb verb;
+        enum webhook_event event;
+    } rows[] = {{NOTIFICATION_MARK_SEEN, WEBHOOK_SEEN}, {NOTIFICATION_MARK_READ, WEBHOOK_READ},
+        {NOTIFICATION_MARK_ARCHIVE, WEBHOOK_ARCHIVED}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].verb == mark->verb) {
+            webhook_note_changed(
+                shard, rows[i].event, &mark->who, mark->changes, mark->change_count);
+        }
+    }
+}
+
 void announce_mark(struct shard *shard, const struct store_mark *mark)
 {
     const struct store_position *position = &mark->position;
     if (!mark->changed || mark->change_count == 0) {
         return;
     }
+    note_mark(shard, mark);
     if (mark->verb == NOTIFICATION_MARK_WAKE || mark->verb == NOTIFICATION_MARK_UNARCHIVE) {
         announce_news(shard, mark->who, position);
     } else if (tells_up_to(mark)) {
@@ -168,6 +187,10 @@ void announce_swept(struct shard *shard, const struct store_swept *swept)
     if (swept->news) {
         announce_news(shard, swept->who, &swept->position);
     } else if (swept->change_count > 0) {
+        if (swept->changes[0].state == NOTIFICATION_EXPIRED) { /* all of them */
+            webhook_note_changed(
+                shard, WEBHOOK_EXPIRED, &swept->who, swept->changes, swept->change_count);
+        }
         announce_changes(shard, swept->who, &swept->position, swept->changes, swept->change_count);
     }
 }

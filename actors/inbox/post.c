@@ -13,6 +13,7 @@
 #include "actors/inbox/schedule_hint.h"
 #include "actors/order/sequencer.h"
 #include "actors/shard.h"
+#include "actors/webhook_note.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
@@ -100,6 +101,7 @@ void post_audience_announce(struct shard *shard, const struct store_audience_pos
     bool kept = post->n == STORE_SEQ_SCHEDULED; /* nobody is to hear of it yet */
     if (post->outcome == OUTCOME_STORED) {
         shard->stats.audience_posts++;
+        webhook_note_posted(shard, post);
     } else if (post->outcome == OUTCOME_SCHEDULED) {
         shard->stats.scheduled++;
         schedule_hint(shard, post->deliver_at);

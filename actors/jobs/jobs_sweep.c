@@ -7,6 +7,7 @@
 #include "actors/jobs/jobs.h"
 #include "actors/jobs/jobs_state.h"
 #include "actors/shard.h"
+#include "actors/webhook_note.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
@@ -50,6 +51,7 @@ static void tell(struct jobs *jobs, const struct store_job *job)
             job->attempt, log_quote(job->worker), dead ? "dead" : "waiting", suppressed);
     }
     if (dead) {
+        webhook_note_job(shard, job);
         jobs_tell_user(shard, job, BYTES("failed"), job->error, sched_wall(shard->sched));
     }
     jobs_ready(shard, job->tenant, job->queue);

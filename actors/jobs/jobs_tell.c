@@ -11,6 +11,7 @@
 #include "actors/jobs/jobs_bus.h"
 #include "actors/jobs/jobs_state.h"
 #include "actors/shard.h"
+#include "actors/webhook_note.h"
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/json_write.h"
@@ -226,6 +227,9 @@ static void count_failure(struct shard *shard, const struct store_job *job, uint
     }
     stats->dead += job->state == JOB_DEAD;
     log_end(shard, job);
+    if (job->state == JOB_DEAD) {
+        webhook_note_job(shard, job);
+    }
     jobs_tell_user(shard, job, BYTES("failed"), job->error, now);
 }
 

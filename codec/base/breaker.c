@@ -17,6 +17,12 @@ enum breaker_state breaker_get_state(const struct breaker *breaker)
     return breaker->state;
 }
 
+uint64_t breaker_get_rest(const struct breaker *breaker, uint64_t now_ms)
+{
+    bool rests = breaker->state == BREAKER_OPEN && now_ms < breaker->until_ms;
+    return rests ? breaker->until_ms - now_ms : 0;
+}
+
 bool breaker_take(struct breaker *breaker, uint64_t now_ms, uint32_t *ret_round)
 {
     if (breaker->state == BREAKER_OPEN && now_ms >= breaker->until_ms) {

@@ -36,6 +36,9 @@ struct breaker {
 /* Where it stands. Open stays open until something is to be let through. */
 enum breaker_state breaker_get_state(const struct breaker *breaker);
 
+/* For how long nothing is let through from `now_ms` on: a rest, in ms; 0: a call may be. */
+uint64_t breaker_get_rest(const struct breaker *breaker, uint64_t now_ms);
+
 /*
  * Whether a call may be made at `now_ms`: what it comes to is said with `*ret_round`, exactly once,
  * by one of the three functions behind this one. False: it is not to be made.

@@ -229,7 +229,7 @@ static bool read_one(struct http_request *request, struct add_call *call, struct
                 .field = fault.field});
         return false;
     }
-    if (api_jobs_queue(config, post->queue) == NULL) {
+    if (api_jobs_open_queue(config, post->queue) == NULL) {
         refuse(call, request,
             &(struct api_error){.code = ERROR_INVALID_FIELD,
                 .message = "There is no such queue",

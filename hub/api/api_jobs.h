@@ -15,8 +15,9 @@ struct config_queue;
 
 #define API_JOBS_NO_STORE "Cache-Control: private, no-store\r\n"
 
-/* The settings of a queue; NULL: there is none of the name. */
-const struct config_queue *api_jobs_queue(const struct config *config, struct bytes name);
+/* The settings of a queue that backends add to and lease from, none of ours; NULL: there is none of
+ * the name. */
+const struct config_queue *api_jobs_open_queue(const struct config *config, struct bytes name);
 
 /* What a lease of it comes with; borrows its name from the settings. */
 struct store_job_rule api_jobs_rule(const struct config_queue *queue);

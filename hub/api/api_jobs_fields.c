@@ -15,8 +15,9 @@
 #include "hub/api/api_jobs.h"
 #include "hub/api/api_shard.h"
 #include "hub/config/config.h"
+#include "hub/config/config_ask.h"
 
-const struct config_queue *api_jobs_queue(const struct config *config, struct bytes name)
+static const struct config_queue *find_queue(const struct config *config, struct bytes name)
 {
     for (size_t i = 0; i < config->queue_count; i++) {
         if (bytes_eq_str(name, config->queues[i].name)) {
@@ -24,6 +25,12 @@ const struct config_queue *api_jobs_queue(const struct config *config, struct by
         }
     }
     return NULL;
+}
+
+const struct config_queue *api_jobs_open_queue(const struct config *config, struct bytes name)
+{
+    const struct config_queue *queue = find_queue(config, name);
+    return queue != NULL && !config_queue_is_own(queue) ? queue : NULL;
 }
 
 struct store_job_rule api_jobs_rule(const struct config_queue *queue)
@@ -111,7 +118,7 @@ bool api_jobs_read_queue(
     struct bytes name;
     *ret_queue = NULL;
     if (http_param(request, 0, at, size, &name) == 0) {
-        *ret_queue = api_jobs_queue(api_shard(request)->settings->config, name);
+        *ret_queue = find_queue(api_shard(request)->settings->config, name);
     }
     if (*ret_queue == NULL) {
         api_refuse(request,

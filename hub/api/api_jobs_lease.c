@@ -86,7 +86,7 @@ static bool read_queue(struct http_request *request, struct lease_call *call, st
     const struct config_queue *queue = NULL;
     if (json_scan_kind(value) == JSON_SCAN_STRING &&
         json_scan_string(value, at, sizeof(at), &name) == 0) {
-        queue = api_jobs_queue(call->settings->config, name);
+        queue = api_jobs_open_queue(call->settings->config, name);
     }
     if (queue == NULL) {
         api_refuse_field(request, "queues", "There is no such queue");

@@ -116,6 +116,18 @@ struct config_hook {
 #include "hub/config/config_blocks.def"
 };
 
+/* The queue of a webhook has this in front of its name: nobody else adds to it or leases from it.
+ */
+#define CONFIG_WEBHOOK_QUEUE "webhook."
+
+/* A backend that is told. */
+struct config_webhook {
+    const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
+#define WEBHOOK(type, option, member, ...) CONFIG_C_##type member;
+#include "hub/config/config_blocks.def"
+};
+
 /* What holds for a tenant instead of what holds for all; CONFIG_INHERIT: nothing is said here. */
 struct config_tenant {
     const char *name;
@@ -173,11 +185,14 @@ struct config {
     size_t value_type_count;
     struct config_hook *hooks;
     size_t hook_count;
+    struct config_webhook *webhooks;
+    size_t webhook_count;
     struct config_tenant *tenants;
     size_t tenant_count;
     struct config_notification_type *notification_types;
     size_t notification_type_count;
-    struct config_queue *queues; /* the built-in ones where the file has none */
+    struct config_queue *queues; /* the built-in ones where the file has none, and one of
+                                    each webhook */
     size_t queue_count;
     struct config_list warnings; /* sentences to log once at start */
     /* private */

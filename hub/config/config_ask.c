@@ -93,3 +93,8 @@ const struct config_topic_type *config_topic_type(const struct config *config, s
     }
     return other;
 }
+
+bool config_queue_is_own(const struct config_queue *queue)
+{
+    return bytes_starts(bytes_str(queue->name), BYTES(CONFIG_WEBHOOK_QUEUE));
+}

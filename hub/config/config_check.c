@@ -20,7 +20,7 @@
 
 enum { TENANT_MAX = 128 }; /* bytes, as an API key may name */
 enum { SECRET_LEAST = 32 }; /* bytes of an HS256 secret: RFC 7518 section 3.2 */
-enum { HOOKS_MOST = 16, HOOK_NAME_MAX = 64 };
+enum { HOOKS_MOST = 16, HOOK_NAME_MAX = 64, WEBHOOKS_MOST = 16, WEBHOOK_NAME_MAX = 48 };
 enum { QUEUE_NAME_MAX = 64, QUEUES_MAX = 64 }; /* as a lease may name: sql/store_job.h */
 
 static bool is_default(const struct config *config, enum config_place place)
@@ -386,6 +386,37 @@ static int check_hooks(const struct config *config, struct config_error *error)
     return status < 0 ? status : check_events_to(config, error);
 }
 
+static int check_webhook(const struct config_webhook *webhook, struct config_error *error)
+{
+    size_t len = strlen(webhook->name);
+    if (len == 0 || len > WEBHOOK_NAME_MAX ||
+        strspn(webhook->name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != len) {
+        return config_draft_refuse(error,
+            "%s: webhook \"%.64s\": allowed as name: 1 to %d of a to z, 0 to 9, _ and -",
+            webhook->where, webhook->name, (int)WEBHOOK_NAME_MAX);
+    }
+    if (webhook->url[0] == 0 || webhook->secret[0] == 0 || webhook->events.count == 0) {
+        return config_draft_refuse(error, "%s: webhook \"%.64s\": needs a url, a secret and events",
+            webhook->where, webhook->name);
+    }
+    return 0;
+}
+
+static int check_webhooks(const struct config *config, struct config_error *error)
+{
+    if (config->webhook_count > WEBHOOKS_MOST) {
+        return config_draft_refuse(error, "%s: webhook: one too many; allowed: %d",
+            config->webhooks[WEBHOOKS_MOST].where, (int)WEBHOOKS_MOST);
+    }
+    for (size_t i = 0; i < config->webhook_count; i++) {
+        int status = check_webhook(&config->webhooks[i], error);
+        if (status < 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
 static int check_value_types(const struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->value_type_count; i++) {
@@ -413,6 +444,16 @@ static bool is_queue_name(const char *name)
     return len > 0 && len <= QUEUE_NAME_MAX && strspn(name, allowed) == len;
 }
 
+/* Whether there is the webhook that a queue of that name is for. */
+static bool has_webhook(const struct config *config, const struct config_queue *queue)
+{
+    bool has = false;
+    for (size_t i = 0; i < config->webhook_count && !has; i++) {
+        has = strcmp(config->webhooks[i].name, queue->name + strlen(CONFIG_WEBHOOK_QUEUE)) == 0;
+    }
+    return has;
+}
+
 static int check_queues(const struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->queue_count; i++) {
@@ -421,6 +462,12 @@ static int check_queues(const struct config *config, struct config_error *error)
             return config_draft_refuse(error,
                 "%s: queue \"%.64s\": a name of 1 to 64 letters, digits, dots, hyphens and "
                 "underscores is needed",
+                queue->where, queue->name);
+        }
+        if (config_queue_is_own(queue) && !has_webhook(config, queue)) {
+            return config_draft_refuse(error,
+                "%s: queue \"%.64s\": a name that begins with " CONFIG_WEBHOOK_QUEUE
+                " is that of a webhook block",
                 queue->where, queue->name);
         }
     }
@@ -612,6 +659,7 @@ static int check_types(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_topic_types(config, error);
     status = status < 0 ? status : check_value_types(config, error);
     status = status < 0 ? status : check_hooks(config, error);
+    status = status < 0 ? status : check_webhooks(config, error);
     status = status < 0 ? status : check_queues(config, error);
     return status < 0 ? status : check_retention(config, error);
 }

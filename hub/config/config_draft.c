@@ -83,6 +83,38 @@ static void add_builtin_queues(struct config *config)
     }
 }
 
+/* What a webhook's queue has where the file has no block of its name: hours, not seconds. */
+static const struct {
+    const char *option;
+    const char *value;
+} webhook_queue[] = {
+    {"concurrency", "4"}, {"attempts", "12"}, {"backoff", "5s"}, {"keep_failed", "1000"}};
+
+static bool has_queue(const struct config *config, const char *name)
+{
+    bool has = false;
+    for (size_t i = 0; i < config->queue_count && !has; i++) {
+        has = strcmp(config->queues[i].name, name) == 0;
+    }
+    return has;
+}
+
+void config_draft_add_webhook_queues(struct config *config)
+{
+    for (size_t i = 0; i < config->webhook_count; i++) {
+        char name[128];
+        struct config_error why;
+        (void)snprintf(name, sizeof(name), CONFIG_WEBHOOK_QUEUE "%.100s", config->webhooks[i].name);
+        void *block = has_queue(config, name) ? NULL
+                                              : config_draft_block(config, CONFIG_QUEUE, name,
+                                                    config->webhooks[i].where);
+        for (size_t j = 0; block != NULL && j < ARRAY_LEN(webhook_queue); j++) {
+            CHECK(config_value_parse(find_option(CONFIG_QUEUE, webhook_queue[j].option),
+                      webhook_queue[j].value, config->arena, block, &why) == 0);
+        }
+    }
+}
+
 struct config *config_draft_create(void)
 {
     struct config *config = mem_alloc(sizeof(*config));

@@ -66,6 +66,13 @@ static const struct config_setting hook_rows[] = {
 #include "hub/config/config_blocks.def"
 };
 
+static const struct config_setting webhook_rows[] = {
+#define WEBHOOK(type, option, member, fallback, least, most, words, prose)                         \
+    {#option, CONFIG_##type, offsetof(struct config_webhook, member), fallback, least, most,       \
+        words, true, prose},
+#include "hub/config/config_blocks.def"
+};
+
 static const struct config_setting tenant_rows[] = {
 #define TENANT(type, option, member, fallback, least, most, words, prose)                          \
     {#option, CONFIG_##type, offsetof(struct config_tenant, member), fallback, least, most, words, \
@@ -101,6 +108,7 @@ const struct config_block_kind config_block_kinds[CONFIG_BLOCK_COUNT] = {
     [CONFIG_TOPIC_TYPE] = KIND(topic_type, config_topic_type, topic_types, topic_type_count),
     [CONFIG_VALUE_TYPE] = KIND(value_type, config_value_type, value_types, value_type_count),
     [CONFIG_HOOK] = KIND(hook, config_hook, hooks, hook_count),
+    [CONFIG_WEBHOOK] = KIND(webhook, config_webhook, webhooks, webhook_count),
     [CONFIG_TENANT] = KIND(tenant, config_tenant, tenants, tenant_count),
     [CONFIG_NOTIFICATION_TYPE] = KIND(
         notification_type, config_notification_type, notification_types, notification_type_count),

@@ -5,7 +5,6 @@
  */
 #include "hub/hooks/hooks.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "actors/identity.h"
@@ -15,6 +14,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
+#include "hub/hooks/backend.h"
 #include "hub/hooks/hook_cache.h"
 #include "hub/hooks/hook_share.h"
 #include "hub/hooks/hook_text.h"
@@ -25,8 +25,7 @@ enum {
     REST_MS = 1000,
     REST_MAX_MS = 30000,
     NO_MS = 5000, /* who was refused asks again soon */
-    LINE_BYTES = 64,
-    ID_LEN = 36 /* msg_ and 32 hexadecimal digits */
+    ID_BYTES = 16,
 };
 
 static const struct breaker_limits breaker_limits = {HOOKS_FAILURES, REST_MS, REST_MAX_MS};
@@ -71,10 +70,7 @@ struct asking {
     uint8_t key[HOOK_KEY_LEN];
     struct builder data; /* the question */
     struct builder body;
-    struct builder signature; /* the header */
-    char id[LINE_BYTES];
-    char timestamp[LINE_BYTES];
-    const char *lines[4];
+    struct signature_lines lines;
 };
 
 static struct bytes key_of_asking(const void *object)
@@ -188,31 +184,18 @@ static void destroy_asking(struct asking *asking)
     builder_reset(&asking->request.answer);
     builder_reset(&asking->data);
     builder_reset(&asking->body);
-    builder_reset(&asking->signature);
+    signature_finish_lines(&asking->lines);
     mem_free(asking);
 }
 
-/* The lines that say whose the body is. */
-static void sign(struct asking *asking, const struct hook_options *options)
+/* The lines that say whose the body is; false: no memory. */
+static bool sign(struct asking *asking, const struct hook_options *options)
 {
-    uint64_t now_s = sched_wall(asking->hooks->shard->sched) / 1000;
-    uint8_t random[16];
-    char id[ID_LEN + 1] = "msg_";
-    rand_secret(random, sizeof(random));
-    for (size_t i = 0; i < sizeof(random); i++) {
-        snprintf(id + 4 + 2 * i, 3, "%02x", random[i]);
-    }
-    snprintf(asking->id, sizeof(asking->id), "webhook-id: %s", id);
-    snprintf(asking->timestamp, sizeof(asking->timestamp), "webhook-timestamp: %llu",
-        (unsigned long long)now_s);
-    builder_str(&asking->signature, "webhook-signature: ");
-    signature_write(options->secrets, options->secret_count, bytes_of(id, ID_LEN), now_s,
-        builder_bytes(&asking->body), &asking->signature);
-    builder_byte(&asking->signature, '\0');
-    asking->lines[0] = "Content-Type: application/json";
-    asking->lines[1] = asking->id;
-    asking->lines[2] = asking->timestamp;
-    asking->lines[3] = builder_bytes(&asking->signature).at;
+    uint8_t id[ID_BYTES];
+    rand_secret(id, sizeof(id));
+    return signature_write_lines(options->secrets, options->secret_count, id,
+        sched_wall(asking->hooks->shard->sched) / 1000, builder_bytes(&asking->body),
+        &asking->lines);
 }
 
 /* What an answer comes to. */
@@ -229,16 +212,6 @@ static void tell_breaker(const struct hook *hook)
     }
 }
 
-/* The backend is there, and does not like this question: else one client could, by what it asks,
- * have nobody asked. A wrong secret (401) is of all questions. */
-static bool is_of_question(const struct outgoing_request *request)
-{
-    enum { UNAUTHORIZED = 401, TIMEOUT = 408, TOO_MANY = 429 };
-    unsigned status = request->status;
-    return request->end == OUTGOING_ANSWERED && status >= 400 && status < 500 &&
-           status != UNAUTHORIZED && status != TIMEOUT && status != TOO_MANY;
-}
-
 static void note_failure(struct asking *asking, const char *why)
 {
     struct hook *hook = asking->hook;
@@ -249,7 +222,7 @@ static void note_failure(struct asking *asking, const char *why)
             "hook=%s reason=%s status=%u suppressed=%u", log_quote(bytes_str(hook->name)),
             log_quote(bytes_str(why)), asking->request.status, held_back);
     }
-    bool changes = is_of_question(&asking->request)
+    bool changes = backend_is_there(&asking->request)
                        ? breaker_note_success(&hook->breaker, asking->round)
                        : breaker_note_failure(&hook->breaker, &breaker_limits,
                              sched_now(asking->hooks->shard->sched), asking->round);
@@ -282,12 +255,8 @@ static void note_answer(struct asking *asking, const struct hook_answer *answer)
 static bool read_answer(struct asking *asking, struct hook_answer *ret_answer)
 {
     const struct outgoing_request *request = &asking->request;
-    const char *fault = NULL;
-    if (request->end != OUTGOING_ANSWERED) {
-        fault = outgoing_end_text(request->end);
-    } else if (request->status < 200 || request->status > 299) {
-        fault = "the status is not 2xx";
-    } else {
+    const char *fault = backend_fault(request);
+    if (fault == NULL) {
         fault = hook_text_read(builder_bytes(&request->answer), ret_answer);
     }
     if (fault != NULL && (request->end == OUTGOING_CLOSED || !request->sent)) {
@@ -355,16 +324,14 @@ static bool begin(struct asking *asking, const struct hook_options *options)
     hook_text_write_body(
         asking->kind, sched_wall(hooks->shard->sched), builder_bytes(&asking->data), &asking->body);
     builder_reset(&asking->data);
-    sign(asking, options);
-    if (now >= asking->until_ms || builder_failed(&asking->body) ||
-        builder_failed(&asking->signature)) {
+    if (!sign(asking, options) || now >= asking->until_ms || builder_failed(&asking->body)) {
         return false;
     }
     asking->cache_ms = options->cache_ms;
     asking->request.endpoint = &asking->hook->endpoint;
     asking->request.url = asking->hook->url;
-    asking->request.headers = asking->lines;
-    asking->request.header_count = ARRAY_LEN(asking->lines);
+    asking->request.headers = asking->lines.lines;
+    asking->request.header_count = ARRAY_LEN(asking->lines.lines);
     asking->request.body = builder_bytes(&asking->body);
     asking->request.timeout_ms = (uint32_t)(asking->until_ms - now);
     asking->request.answer_max = HOOKS_ANSWER_MAX;

@@ -4,6 +4,7 @@
  */
 #include "hub/hooks/signature.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "codec/base/status.h"
@@ -48,4 +49,30 @@ void signature_write(const struct signature_secret *secrets, size_t count, struc
         builder_add(out, bytes_of(text, len));
     }
     builder_reset(&content);
+}
+
+bool signature_write_lines(const struct signature_secret *secrets, size_t count,
+    const uint8_t id[16], uint64_t now_s, struct bytes body, struct signature_lines *lines)
+{
+    enum { BYTES_OF_ID = 16, ID_LEN = 36 /* msg_ and 32 hexadecimal digits */ };
+    char text[ID_LEN + 1] = "msg_";
+    for (size_t i = 0; i < BYTES_OF_ID; i++) {
+        snprintf(text + 4 + 2 * i, 3, "%02x", id[i]);
+    }
+    snprintf(lines->id, sizeof(lines->id), "webhook-id: %s", text);
+    snprintf(lines->timestamp, sizeof(lines->timestamp), "webhook-timestamp: %llu",
+        (unsigned long long)now_s);
+    builder_str(&lines->signature, "webhook-signature: ");
+    signature_write(secrets, count, bytes_of(text, ID_LEN), now_s, body, &lines->signature);
+    builder_byte(&lines->signature, '\0');
+    lines->lines[0] = "Content-Type: application/json";
+    lines->lines[1] = lines->id;
+    lines->lines[2] = lines->timestamp;
+    lines->lines[3] = builder_bytes(&lines->signature).at;
+    return !builder_failed(&lines->signature);
+}
+
+void signature_finish_lines(struct signature_lines *lines)
+{
+    builder_reset(&lines->signature);
 }

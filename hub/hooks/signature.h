@@ -7,6 +7,7 @@
 #ifndef HUB_HOOKS_SIGNATURE_H
 #define HUB_HOOKS_SIGNATURE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,5 +34,24 @@ MUST_CHECK int signature_read_secret(const char *text, struct signature_secret *
  */
 void signature_write(const struct signature_secret *secrets, size_t count, struct bytes id,
     uint64_t timestamp_s, struct bytes body, struct builder *out);
+
+/* The lines of a request's head that say whose its body is; all zero at first. */
+struct signature_lines {
+    const char *lines[4]; /* with the others they are good for one request */
+    /* private */
+    char id[64];
+    char timestamp[64];
+    struct builder signature;
+};
+
+/*
+ * Write them for `body`, known to the receiver by `id` (16 bytes, of which `webhook-id` is made:
+ * the same of each try). `now_s`: the wall clock. False: no memory.
+ */
+MUST_CHECK bool signature_write_lines(const struct signature_secret *secrets, size_t count,
+    const uint8_t id[16], uint64_t now_s, struct bytes body, struct signature_lines *lines);
+
+/* Free what they hold. */
+void signature_finish_lines(struct signature_lines *lines);
 
 #endif

@@ -77,6 +77,18 @@ static bool is_hook_away(const struct hub *hub)
     return away > 0;
 }
 
+/* Whether a webhook failed last, or the store did not take what they are to be told. */
+static bool are_webhooks_away(const struct hub *hub)
+{
+    struct metrics_sums sums;
+    metrics_sum(hub, &sums);
+    uint64_t away = sums.webhooks.stuck;
+    for (unsigned i = 0; i < WEBHOOKS_MAX; i++) {
+        away += sums.webhooks.open[i] + sums.webhooks.half_open[i];
+    }
+    return away > 0;
+}
+
 /* Whether other nodes are not told who is online here, though Redis is there. */
 static bool is_presence_degraded(const struct hub *hub)
 {
@@ -97,6 +109,7 @@ static void write_dependencies(
         {"schedule", is_schedule_late(hub)},
         {"values", are_values_degraded(hub)},
         {"hooks", is_hook_away(hub)},
+        {"webhooks", are_webhooks_away(hub)},
         {"presence", is_presence_degraded(hub)},
         {"ingest", ingest_gauges_stand(&hub->streams, sched_now(shard->shard.sched))},
     };

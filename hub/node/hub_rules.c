@@ -158,7 +158,7 @@ bool hub_is_queue(void *context, struct bytes name)
     const struct config *config = settings->config;
     for (size_t i = 0; i < config->queue_count; i++) {
         if (bytes_eq_str(name, config->queues[i].name)) {
-            return true;
+            return !config_queue_is_own(&config->queues[i]);
         }
     }
     return false;

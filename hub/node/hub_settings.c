@@ -24,6 +24,7 @@ void hub_settings_destroy(struct api_settings *api)
     proxies_destroy(settings->proxies);
     outgoing_guard_destroy(settings->hooks.guard);
     crypto_wipe(&settings->hooks, sizeof(settings->hooks));
+    crypto_wipe(&settings->webhooks, sizeof(settings->webhooks));
     hub_tls_finish(&settings->tls);
     redis_target_finish(&settings->bus);
     apikey_set_destroy(api->keys);

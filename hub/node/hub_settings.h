@@ -13,6 +13,7 @@
 #include "codec/base/check.h"
 #include "hub/api/api_shard.h"
 #include "hub/hooks/hooks.h"
+#include "hub/hooks/webhooks.h"
 #include "hub/net/http_server.h"
 #include "hub/node/hub_tls.h"
 #include "hub/redis/redis_target.h"
@@ -38,6 +39,7 @@ struct hub_settings {
     struct redis_target bus; /* all zero without one */
     struct jwt_keys *jwt;
     struct hook_settings hooks; /* with the guard, which is owned */
+    struct webhook_settings webhooks; /* which borrow it */
     struct preferences *preferences; /* everybody's, where users do not say it themselves */
     /* private */
     struct config *owned;

@@ -323,6 +323,7 @@ static void change_settings(void *arg, bool cancelled)
     if (shard->shard.hooks != NULL) {
         hooks_set(shard->shard.hooks, &shard->settings->hooks);
     }
+    hub_webhooks_change(shard);
     reload_jwt(shard);
     shard->next_expiry = 0; /* what happens to tokens that expire may have changed */
     user_recheck_begin(&shard->shard);
@@ -435,6 +436,7 @@ int hub_shards_stop(struct hub *hub)
         values_destroy(hub->shards[i].shard.values);
         hub->shards[i].shard.values = NULL;
         hub_hooks_finish(&hub->shards[i]);
+        hub_webhooks_finish(&hub->shards[i]);
         presence_destroy(hub->shards[i].shard.presence);
         hub->shards[i].shard.presence = NULL;
     }

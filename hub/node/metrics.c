@@ -84,6 +84,10 @@ void metrics_publish(void *shard)
         PUBLISH(own, hooks, hooks_get_stats(own->shard.hooks));
         PUBLISH(own, outgoing, hooks_get_requests(own->shard.hooks));
     }
+    if (own->shard.webhooks.webhooks != NULL) {
+        PUBLISH(own, webhooks, webhooks_get_stats(own->shard.webhooks.webhooks));
+        PUBLISH(own, told, webhooks_get_requests(own->shard.webhooks.webhooks));
+    }
     if (own->shard.presence != NULL) {
         PUBLISH(own, presence, presence_get_stats(own->shard.presence));
     }
@@ -116,6 +120,10 @@ void metrics_sum(const struct hub *hub, struct metrics_sums *ret_sums)
         for (size_t word = 0; word < PUBLISHED_WORDS(sums); word++) {
             to[word] += from[word];
         }
+    }
+    const uint64_t *told = (const uint64_t *)(const void *)&sums.told;
+    for (size_t word = 0; word < PUBLISHED_WORDS(sums.told); word++) { /* shown together */
+        ((uint64_t *)(void *)&sums.outgoing)[word] += told[word];
     }
     *ret_sums = sums;
 }
@@ -401,6 +409,7 @@ static void metrics_write(
     begin(out, "breaker_state", "gauge",
         "Whether what is outside is asked, on the worst shard: 0 yes, 1 it is tried again, 2 no.");
     hub_hooks_write(&settings->hooks, &sums.hooks, out);
+    hub_webhooks_write(&settings->webhooks, &sums.webhooks, out);
     write_queues(&hub->queues, out);
 }
 

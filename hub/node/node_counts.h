@@ -23,6 +23,7 @@
 #include "hub/auth/jwt.h"
 #include "hub/cluster/forward.h"
 #include "hub/hooks/hooks.h"
+#include "hub/hooks/webhooks.h"
 #include "hub/net/tls_stream.h"
 
 enum {
@@ -85,7 +86,9 @@ struct metrics_sums {
     struct read_cache_stats cache;
     struct values_stats values;
     struct hook_stats hooks;
-    struct outgoing_stats outgoing;
+    struct outgoing_stats outgoing; /* requests of hooks; in sums, of both */
+    struct webhook_stats webhooks;
+    struct outgoing_stats told; /* requests of webhooks */
     struct presence_stats presence;
     struct jobs_stats jobs;
     struct jwt_stats tokens;

@@ -383,6 +383,9 @@ int settings_make(const struct hub *hub, const struct config *config, struct bui
         status = hub_make_hooks(config, error, &settings->hooks);
     }
     if (status == 0) {
+        status = hub_make_webhooks(config, settings->hooks.guard, error, &settings->webhooks);
+    }
+    if (status == 0) {
         status = hub_tls_init(hub, config, error, &settings->tls);
     }
     if (status == 0) {

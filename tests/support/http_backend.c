@@ -295,6 +295,8 @@ void http_backend_stop(void)
     }
     mem_free(backend.last);
     backend.last = NULL;
+    backend.connections = 0;
+    backend.stopping = false; /* it may be started again */
 }
 
 void http_backend_say(const char *text)

@@ -73,6 +73,18 @@ Test(breaker, rests_for_longer_each_time_up_to_its_longest)
     (void)take(&breaker, now + 1000);
 }
 
+Test(breaker, tells_for_how_long_it_rests)
+{
+    struct breaker breaker = {0};
+    cr_expect_eq(breaker_get_rest(&breaker, 500), 0);
+    open_it(&breaker, 500);
+    cr_expect_eq(breaker_get_rest(&breaker, 500), 1000);
+    cr_expect_eq(breaker_get_rest(&breaker, 1499), 1);
+    cr_expect_eq(breaker_get_rest(&breaker, 1500), 0);
+    (void)take(&breaker, 1500);
+    cr_expect_eq(breaker_get_rest(&breaker, 1500), 0, "half open: it is being tried");
+}
+
 Test(breaker, a_probe_that_was_given_up_makes_place_for_another)
 {
     struct breaker breaker = {0};
