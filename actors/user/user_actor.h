@@ -72,14 +72,16 @@ void user_rooms_refused(struct user *user, struct user_refused *msg);
 
 struct joining; /* of user_rooms.c: a room that has not answered yet */
 
-/* A backend has said whether: 0, STATUS_DENIED or STATUS_UNAVAILABLE. */
+/* A backend has said whether: 0, STATUS_DENIED, STATUS_UNAVAILABLE, STATUS_RATE_LIMITED. */
 typedef void (*user_asked_fn)(struct user *user, struct joining *joining, int status);
 
 /*
  * Ask `hook` whether the user of `socket` may join the room of `joining` (user_asks.c).
  * STATUS_AGAIN: `then` is called in a later turn, if the user is there. Else it is not: 0,
- * STATUS_DENIED; STATUS_UNAVAILABLE, STATUS_NOMEM.
+ * STATUS_DENIED; STATUS_UNAVAILABLE, STATUS_NOMEM; STATUS_RATE_LIMITED:
+ * USER_ASKS_TOO_MANY.
  */
+#define USER_ASKS_TOO_MANY "Too many of your questions to the backend are open, try again"
 MUST_CHECK int user_asks_join(struct socket *socket, struct bytes client_room, unsigned hook,
     struct joining *joining, user_asked_fn then);
 

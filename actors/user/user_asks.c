@@ -78,6 +78,14 @@ struct event_question {
 
 static struct call_refusal refusal_of(int status)
 {
+    if (status == STATUS_RATE_LIMITED) {
+        return (struct call_refusal){
+            .code = ERROR_RATE_LIMITED, .message = USER_ASKS_TOO_MANY, .retry_ms = RETRY_MS};
+    }
+    if (status == STATUS_TIMEOUT) {
+        return (struct call_refusal){
+            .code = ERROR_TIMEOUT, .message = "No backend has answered in time"};
+    }
     return status == STATUS_DENIED
                ? (struct call_refusal){.code = ERROR_FORBIDDEN, .message = "The backend refuses it"}
                : (struct call_refusal){.code = ERROR_UNAVAILABLE,
@@ -154,7 +162,8 @@ void user_asks_event(const struct client_call *call, unsigned hook)
         .who = socket->identity,
         .nsp = socket_nsp(socket),
         .name = call->event->name,
-        .args = call->event->args};
+        .args = call->event->args,
+        .socket = bytes_of(socket->sid, sizeof(socket->sid))};
     int status = ask(socket, &question, &event->call);
     if (status != STATUS_AGAIN) {
         const struct call_refusal refusal = refusal_of(status);

@@ -494,13 +494,16 @@ static void leave(struct socket *socket, struct bytes room, uint64_t token)
 static void tell_refused(struct socket *socket, struct bytes room, uint64_t token, int status)
 {
     bool denied = status == STATUS_FULL || status == STATUS_DENIED;
-    bool away = status == STATUS_UNAVAILABLE;
-    const struct call_refusal refusal = {.code = denied ? ERROR_FORBIDDEN : ERROR_UNAVAILABLE,
+    bool many = status == STATUS_RATE_LIMITED;
+    enum error_code code = denied ? ERROR_FORBIDDEN : ERROR_UNAVAILABLE;
+    const struct call_refusal refusal = {.code = many ? ERROR_RATE_LIMITED : code,
         .message = status == STATUS_FULL     ? "Room is full"
                    : status == STATUS_DENIED ? "Access denied to room"
-                   : away ? "Whether this room may be joined cannot be asked now, try again"
-                          : "Out of memory, try again",
-        .retry_ms = away ? WAITING_RETRY_MS : 0,
+                   : many                    ? USER_ASKS_TOO_MANY
+                   : status == STATUS_NOMEM
+                       ? "Out of memory, try again"
+                       : "Whether this room may be joined cannot be asked now, try again",
+        .retry_ms = many || status == STATUS_UNAVAILABLE ? WAITING_RETRY_MS : 0,
         .room = wire_name_client(room)};
     uint64_t id = token & ~TOKEN_HAS_ID;
     if (!(token & TOKEN_SILENT)) {

@@ -23,6 +23,17 @@ uint64_t breaker_get_rest(const struct breaker *breaker, uint64_t now_ms)
     return rests ? breaker->until_ms - now_ms : 0;
 }
 
+bool breaker_forget(struct breaker *breaker, uint64_t now_ms, uint32_t after_ms)
+{
+    bool over = breaker->state != BREAKER_CLOSED && !breaker->probing &&
+                now_ms >= breaker->until_ms + after_ms;
+    if (over) {
+        breaker->rest_ms = 0;
+        change(breaker, BREAKER_CLOSED);
+    }
+    return over;
+}
+
 bool breaker_take(struct breaker *breaker, uint64_t now_ms, uint32_t *ret_round)
 {
     if (breaker->state == BREAKER_OPEN && now_ms >= breaker->until_ms) {

@@ -40,6 +40,12 @@ enum breaker_state breaker_get_state(const struct breaker *breaker);
 uint64_t breaker_get_rest(const struct breaker *breaker, uint64_t now_ms);
 
 /*
+ * One that failed, and has had nothing to let through for `after_ms` since its rest ended, is
+ * closed: nobody knows any more. Whether the state has changed.
+ */
+bool breaker_forget(struct breaker *breaker, uint64_t now_ms, uint32_t after_ms);
+
+/*
  * Whether a call may be made at `now_ms`: what it comes to is said with `*ret_round`, exactly once,
  * by one of the three functions behind this one. False: it is not to be made.
  */

@@ -342,15 +342,21 @@ static int check_joins(const struct config *config, struct config_error *error)
     return 0;
 }
 
-/* Of the form name=hook:NAME; Peal's own events are not given away, so none can be meant. */
+/* Of the form name=hook:NAME or name=out; Peal's own events are not given away, so none can be
+ * meant. */
 static int check_events_to(const struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->events_to.count; i++) {
         const char *row = config->events_to.items[i];
         const char *sign = strchr(row, '=');
-        if (sign == NULL || sign == row || !is_hook(config, sign + 1)) {
+        bool out = sign != NULL && strcmp(sign + 1, "out") == 0;
+        if (sign == NULL || sign == row || (!out && !is_hook(config, sign + 1))) {
             return config_draft_refuse(error,
-                "%s: events.to: \"%.255s\"; allowed: name=hook:NAME of a hook block",
+                "%s: events.to: \"%.255s\"; allowed: name=hook:NAME of a hook block, name=out",
+                config->came_from[CONFIG_AT_events_to], row);
+        }
+        if (out && config->bus_url[0] == 0) {
+            return config_draft_refuse(error, "%s: events.to: \"%.255s\": out needs a bus.url",
                 config->came_from[CONFIG_AT_events_to], row);
         }
     }

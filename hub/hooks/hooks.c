@@ -14,6 +14,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/base/status.h"
+#include "hub/hooks/askers.h"
 #include "hub/hooks/backend.h"
 #include "hub/hooks/hook_cache.h"
 #include "hub/hooks/hook_share.h"
@@ -48,6 +49,7 @@ struct hooks {
     struct hook *list[HOOKS_MAX]; /* as in the settings */
     unsigned count;
     struct map askings; /* asking.key, of what others may join */
+    struct askers askers;
     struct hook_cache cache;
     struct hook_share *share; /* NULL: without a bus, or without hooks */
     bool closed;
@@ -66,7 +68,6 @@ struct asking {
     bool is_alone; /* nobody joins it: it is not in `askings` */
     uint32_t round; /* of the breaker */
     uint32_t cache_ms;
-    uint64_t until_ms; /* it has to end by then */
     uint8_t key[HOOK_KEY_LEN];
     struct builder data; /* the question */
     struct builder body;
@@ -162,8 +163,6 @@ static struct asking *make_asking(
         asking->hook = hook;
         asking->kind = question->kind;
         asking->who = identity_ref((struct identity *)(uintptr_t)question->who);
-        asking->until_ms =
-            sched_now(hooks->shard->sched) + hooks->settings->items[question->hook].timeout_ms;
         asking->data.max = UINT32_MAX;
         builder_add(&asking->data, data);
         asking->is_alone = true;
@@ -282,6 +281,8 @@ static void complete(struct asking *asking, int status, struct bytes result)
     asking->hooks->stats.under_way--;
     for (struct list *link; (link = list_pop(&calls)) != NULL;) {
         struct hook_call *call = container_of(link, struct hook_call, link);
+        askers_release(&asking->hooks->askers, call->asker);
+        call->asker = NULL;
         call->status = status;
         call->result = result;
         call->done(call);
@@ -320,11 +321,10 @@ static void make_key(const struct hook *hook, struct bytes data, uint8_t ret_key
 static bool begin(struct asking *asking, const struct hook_options *options)
 {
     struct hooks *hooks = asking->hooks;
-    uint64_t now = sched_now(hooks->shard->sched);
     hook_text_write_body(
         asking->kind, sched_wall(hooks->shard->sched), builder_bytes(&asking->data), &asking->body);
     builder_reset(&asking->data);
-    if (!sign(asking, options) || now >= asking->until_ms || builder_failed(&asking->body)) {
+    if (!sign(asking, options) || builder_failed(&asking->body)) {
         return false;
     }
     asking->cache_ms = options->cache_ms;
@@ -333,7 +333,7 @@ static bool begin(struct asking *asking, const struct hook_options *options)
     asking->request.headers = asking->lines.lines;
     asking->request.header_count = ARRAY_LEN(asking->lines.lines);
     asking->request.body = builder_bytes(&asking->body);
-    asking->request.timeout_ms = (uint32_t)(asking->until_ms - now);
+    asking->request.timeout_ms = options->timeout_ms; /* whatever Redis took */
     asking->request.answer_max = HOOKS_ANSWER_MAX;
     asking->request.done = on_done;
     return outgoing_begin(hooks->outgoing, &asking->request) == 0;
@@ -395,14 +395,21 @@ static bool start(struct asking *asking)
     return true;
 }
 
-/* An answer that is known, or that others wait for; STATUS_NOT_FOUND: it is to be asked for. */
-static int recall(struct hooks *hooks, const uint8_t key[HOOK_KEY_LEN], struct hook_call *call)
+/* Whether the answer is known. */
+static bool recall(struct hooks *hooks, const uint8_t key[HOOK_KEY_LEN], int *ret_status)
 {
     bool allow;
-    if (hook_cache_get(&hooks->cache, key, sched_now(hooks->shard->sched), &allow)) {
+    bool is_known = hook_cache_get(&hooks->cache, key, sched_now(hooks->shard->sched), &allow);
+    if (is_known) {
         hooks->stats.known++;
-        return allow ? 0 : STATUS_DENIED;
+        *ret_status = allow ? 0 : STATUS_DENIED;
     }
+    return is_known;
+}
+
+/* Wait for what others wait for; STATUS_NOT_FOUND: it is to be asked for. */
+static int join(struct hooks *hooks, const uint8_t key[HOOK_KEY_LEN], struct hook_call *call)
+{
     struct asking *asking = map_get(&hooks->askings, bytes_of(key, HOOK_KEY_LEN));
     if (asking == NULL) {
         return STATUS_NOT_FOUND;
@@ -432,24 +439,47 @@ static int ask_anew(struct hooks *hooks, const struct hook_question *question,
     return STATUS_AGAIN;
 }
 
+/* As hooks_ask, where the answer is not known. */
+static int ask(struct hooks *hooks, const struct hook_question *question,
+    const uint8_t key[HOOK_KEY_LEN], struct bytes data, struct hook_call *call)
+{
+    /* Of who comes one is told once, and nobody waits for that. */
+    int status = question->kind != HOOK_WARM ? askers_take(&hooks->askers, question->who,
+                                                   hooks->settings->per_user, &call->asker)
+                                             : 0;
+    if (status != 0) {
+        return status;
+    }
+    status = question->kind != HOOK_EVENT ? join(hooks, key, call) : STATUS_NOT_FOUND;
+    if (status == STATUS_NOT_FOUND) {
+        status = ask_anew(hooks, question, key, data, call);
+    }
+    if (status != STATUS_AGAIN) {
+        askers_release(&hooks->askers, call->asker);
+        call->asker = NULL;
+    }
+    return status;
+}
+
 int hooks_ask(struct hooks *hooks, const struct hook_question *question, struct hook_call *call)
 {
     uint8_t key[HOOK_KEY_LEN] = {0};
     struct builder data = {.max = UINT32_MAX};
     int status = STATUS_UNAVAILABLE;
     list_init(&call->link);
+    call->asker = NULL;
     if (hooks->closed || question->hook >= hooks->count) {
         return status;
     }
     hook_text_write_question(question, &data);
     if (!builder_failed(&data)) {
-        status = STATUS_NOT_FOUND;
+        bool is_known = false;
         if (question->kind != HOOK_EVENT) {
             make_key(hooks->list[question->hook], builder_bytes(&data), key);
-            status = recall(hooks, key, call);
+            is_known = recall(hooks, key, &status);
         }
-        if (status == STATUS_NOT_FOUND) {
-            status = ask_anew(hooks, question, key, builder_bytes(&data), call);
+        if (!is_known) {
+            status = ask(hooks, question, key, builder_bytes(&data), call);
         }
     }
     builder_reset(&data);
@@ -465,6 +495,7 @@ struct hooks *hooks_open(struct loop *loop, const struct hook_settings *settings
     hooks->shard = loop_shard(loop);
     hooks->outgoing = outgoing_open(loop);
     map_init(&hooks->askings, key_of_asking);
+    askers_init(&hooks->askers);
     hook_cache_init(&hooks->cache, HOOKS_KNOWN_MAX);
     hooks_set(hooks, settings);
     return hooks;
@@ -495,13 +526,29 @@ void hooks_destroy(struct hooks *hooks)
     }
     hook_cache_finish(&hooks->cache);
     map_finish(&hooks->askings);
+    askers_finish(&hooks->askers);
     outgoing_destroy(hooks->outgoing);
     mem_free(hooks);
 }
 
+/* Nobody has asked for long: what it was then says nothing of what it is now. */
+static void forget(struct hook *hook, uint64_t now)
+{
+    if (breaker_forget(&hook->breaker, now, HOOKS_FORGET_MS)) {
+        log_info("HOOK-FORGOTTEN",
+            "a hook that failed was asked nothing since, the next question goes to it", "hook=%s",
+            log_quote(bytes_str(hook->name)));
+    }
+}
+
 const struct hook_stats *hooks_get_stats(struct hooks *hooks)
 {
+    uint64_t now = sched_now(hooks->shard->sched);
     hooks->stats.evicted = hooks->cache.evicted;
+    hooks->stats.bounded = hooks->askers.bounded;
+    for (unsigned i = 0; i < hooks->count; i++) {
+        forget(hooks->list[i], now);
+    }
     for (unsigned i = 0; i < HOOKS_MAX; i++) {
         enum breaker_state state =
             i < hooks->count ? breaker_get_state(&hooks->list[i]->breaker) : BREAKER_CLOSED;

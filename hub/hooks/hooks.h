@@ -31,6 +31,7 @@ enum {
     HOOKS_FAILURES = 5,
     HOOKS_ANSWER_MAX = 1048576, /* bytes */
     HOOKS_KNOWN_MAX = 4096, /* answers that a shard keeps */
+    HOOKS_FORGET_MS = 60000, /* a hook that failed, and that nobody has asked for so long since */
 };
 
 /* A hook as the settings have it; texts are theirs. */
@@ -51,6 +52,7 @@ struct hook_settings {
     unsigned count;
     struct outgoing_guard *guard;
     const char *ca;
+    uint32_t per_user; /* questions of one that are open at a time, of all hooks, 1 or more */
 };
 
 /* What a shard counts; hooks by their number in the settings. */
@@ -63,6 +65,7 @@ struct hook_stats {
     uint64_t denied;
     uint64_t failed; /* no answer, or none as it should be */
     uint64_t refused; /* not asked: it has failed, or too much waits */
+    uint64_t bounded; /* not asked: too many of their user were open */
     uint64_t evicted; /* answers forgotten for want of room */
     uint64_t under_way; /* now, waiting ones too */
     uint64_t half_open[HOOKS_MAX]; /* breakers: 1 */

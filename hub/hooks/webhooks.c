@@ -485,6 +485,10 @@ void webhooks_destroy(struct webhooks *webhooks)
 const struct webhook_stats *webhooks_get_stats(struct webhooks *webhooks)
 {
     struct webhook_stats *stats = &webhooks->stats;
+    for (unsigned i = 0; i < webhooks->count; i++) { /* there was nothing to tell since */
+        (void)breaker_forget(
+            &webhooks->list[i]->breaker, sched_now(webhooks->shard->sched), WEBHOOKS_FORGET_MS);
+    }
     stats->recorded = webhooks->record.recorded;
     stats->lost = webhooks->record.lost;
     stats->waiting = webhooks->record.waiting;

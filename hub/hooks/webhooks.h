@@ -28,7 +28,11 @@ struct outgoing_guard;
 struct webhook_note;
 struct webhooks;
 
-enum { WEBHOOKS_FAILURES = 5, WEBHOOKS_ANSWER_MAX = 1048576 /* bytes */ };
+enum {
+    WEBHOOKS_FAILURES = 5,
+    WEBHOOKS_ANSWER_MAX = 1048576, /* bytes */
+    WEBHOOKS_FORGET_MS = 60000, /* one that failed, and was told nothing for so long since */
+};
 
 /* A webhook as the settings have it; texts are theirs. */
 struct webhook_options {

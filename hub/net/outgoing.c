@@ -420,6 +420,7 @@ static bool start(struct outgoing_request *request)
     }
     request->easy = easy;
     request->sent = true;
+    request->sent_ms = sched_now(request->outgoing->sched);
     request->endpoint->under_way++;
     request->outgoing->stats.under_way++;
     return true;
@@ -509,7 +510,10 @@ int outgoing_begin(struct outgoing *outgoing, struct outgoing_request *request)
 /* The time of everything together is over. */
 static void on_late(struct timer *timer)
 {
-    end_request(container_of(timer, struct outgoing_request, timer), OUTGOING_TIMEOUT);
+    struct outgoing_request *request = container_of(timer, struct outgoing_request, timer);
+    uint64_t had = sched_now(request->outgoing->sched) - request->sent_ms;
+    request->sent = request->sent && 2 * had >= request->timeout_ms;
+    end_request(request, OUTGOING_TIMEOUT);
 }
 
 /* What libuv tells. */

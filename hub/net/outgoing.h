@@ -81,7 +81,8 @@ struct outgoing_request {
     void *target;
     void *lines;
     uint32_t head_bytes; /* of the answer */
-    bool sent; /* it was begun with libcurl; else it has only waited */
+    uint64_t sent_ms; /* by sched_now */
+    bool sent; /* it was begun with libcurl, and had half of its time; else it has but waited */
     bool listed; /* its host */
     bool forbidden; /* the guard refused an address of it */
     bool too_large;

@@ -14,6 +14,7 @@
 #include "hub/config/config.h"
 #include "hub/config/config_ask.h"
 #include "hub/hooks/hooks.h"
+#include "hub/hooks/out.h"
 #include "hub/hooks/webhooks.h"
 #include "hub/net/outgoing_guard.h"
 #include "hub/node/hub_settings.h"
@@ -90,6 +91,7 @@ int hub_make_hooks(
     int status = outgoing_guard_create(allowed, list->count, error, &ret_settings->guard);
     mem_free(allowed);
     ret_settings->ca = config->outgoing_ca;
+    ret_settings->per_user = config->limits_hook_questions;
     if (status == 0 && config->outgoing_ca[0] != '\0' && access(config->outgoing_ca, R_OK) != 0) {
         builder_printf(error, "outgoing.ca: \"%.255s\" cannot be read", config->outgoing_ca);
         status = STATUS_INVALID;
@@ -151,14 +153,29 @@ int hub_make_webhooks(const struct config *config, const struct outgoing_guard *
     return status;
 }
 
+void hub_make_out(const struct config *config, struct out_settings *ret_settings)
+{
+    ret_settings->timeout_ms = (uint32_t)config->events_out_timeout_ms;
+    ret_settings->maxlen = config->events_out_maxlen;
+    ret_settings->per_user = config->limits_hook_questions;
+    for (size_t i = 0; i < config->events_to.count && !ret_settings->wanted; i++) {
+        const char *sign = strchr(config->events_to.items[i], '=');
+        ret_settings->wanted = strcmp(sign + 1, "out") == 0;
+    }
+}
+
 static int ask(struct shard *shard, const struct hook_question *question, struct hook_call *call)
 {
+    if (question->hook == HOOK_OUT) {
+        return out_ask(hub_shard_of(shard)->out, question, call);
+    }
     return hooks_ask(shard->hooks, question, call);
 }
 
 void hub_hooks_start(struct hub_shard *shard)
 {
     shard->shard.hooks = hooks_open(shard->loop, &shard->settings->hooks);
+    shard->out = out_open(&shard->shard, &shard->settings->out);
     shard->shard.hook_ask = ask;
 }
 
@@ -166,6 +183,7 @@ void hub_hooks_stop(struct hub_shard *shard)
 {
     if (shard->shard.hooks != NULL) {
         hooks_close(shard->shard.hooks);
+        out_close(shard->out);
     }
 }
 
@@ -176,6 +194,8 @@ uint64_t hub_hooks_count_open(const struct hub_shard *shard)
 
 void hub_hooks_finish(struct hub_shard *shard)
 {
+    out_destroy(shard->out);
+    shard->out = NULL;
     hooks_destroy(shard->shard.hooks);
     shard->shard.hooks = NULL;
     shard->shard.hook_ask = NULL;

@@ -15,6 +15,7 @@ struct config;
 struct hook_settings;
 struct hook_stats;
 struct hub_shard;
+struct out_settings;
 struct outgoing_guard;
 struct webhook_settings;
 struct webhook_stats;
@@ -27,6 +28,9 @@ MUST_CHECK int hub_make_hooks(
 /* Fill in the webhooks, which borrow from `config` and `guard`. The same. */
 MUST_CHECK int hub_make_webhooks(const struct config *config, const struct outgoing_guard *guard,
     struct builder *error, struct webhook_settings *ret_settings);
+
+/* Fill in where events of clients go that no hook is asked about. */
+void hub_make_out(const struct config *config, struct out_settings *ret_settings);
 
 /* The service of a shard: start, stop, how much is open; and what is left of it when it ended. */
 void hub_hooks_start(struct hub_shard *shard);

@@ -139,7 +139,7 @@ int hub_event_hook(void *context, struct bytes name)
     for (size_t i = 0; i < rows->count; i++) {
         const char *sign = strchr(rows->items[i], '=');
         if (means(bytes_of(rows->items[i], (size_t)(sign - rows->items[i])), name)) {
-            return hooks_find(&settings->hooks, sign + 1);
+            return strcmp(sign + 1, "out") == 0 ? HOOK_OUT : hooks_find(&settings->hooks, sign + 1);
         }
     }
     return -1;

@@ -13,6 +13,7 @@
 #include "codec/base/check.h"
 #include "hub/api/api_shard.h"
 #include "hub/hooks/hooks.h"
+#include "hub/hooks/out.h"
 #include "hub/hooks/webhooks.h"
 #include "hub/net/http_server.h"
 #include "hub/node/hub_tls.h"
@@ -40,6 +41,7 @@ struct hub_settings {
     struct jwt_keys *jwt;
     struct hook_settings hooks; /* with the guard, which is owned */
     struct webhook_settings webhooks; /* which borrow it */
+    struct out_settings out;
     struct preferences *preferences; /* everybody's, where users do not say it themselves */
     /* private */
     struct config *owned;

@@ -322,6 +322,7 @@ static void change_settings(void *arg, bool cancelled)
     }
     if (shard->shard.hooks != NULL) {
         hooks_set(shard->shard.hooks, &shard->settings->hooks);
+        out_set(shard->out, &shard->settings->out);
     }
     hub_webhooks_change(shard);
     reload_jwt(shard);

@@ -83,6 +83,7 @@ void metrics_publish(void *shard)
     if (own->shard.hooks != NULL) {
         PUBLISH(own, hooks, hooks_get_stats(own->shard.hooks));
         PUBLISH(own, outgoing, hooks_get_requests(own->shard.hooks));
+        PUBLISH(own, out, out_get_stats(own->out));
     }
     if (own->shard.webhooks.webhooks != NULL) {
         PUBLISH(own, webhooks, webhooks_get_stats(own->shard.webhooks.webhooks));

@@ -34,6 +34,7 @@ struct listener;
 struct loop;
 struct node_directory;
 struct node_lease;
+struct out;
 struct recheck;
 struct services;
 struct session_layer;
@@ -69,6 +70,7 @@ struct hub_shard {
         look_ms; /* when to look at memory again, because something was let go; or UINT64_MAX */
     uint64_t kept_ms; /* when the reserve of its thread was tried to be had again */
     atomic_bool sheds; /* relaxed: it was asked to, and has not yet */
+    struct out *out; /* events of clients for the stream; NULL: not started, or ended */
     struct recheck *recheck; /* looks at the rights of sockets after SIGHUP */
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
     struct sweeper *sweeper; /* on shard 0 */

@@ -23,6 +23,7 @@
 #include "hub/auth/jwt.h"
 #include "hub/cluster/forward.h"
 #include "hub/hooks/hooks.h"
+#include "hub/hooks/out.h"
 #include "hub/hooks/webhooks.h"
 #include "hub/net/tls_stream.h"
 
@@ -88,6 +89,7 @@ struct metrics_sums {
     struct hook_stats hooks;
     struct outgoing_stats outgoing; /* requests of hooks; in sums, of both */
     struct webhook_stats webhooks;
+    struct out_stats out;
     struct outgoing_stats told; /* requests of webhooks */
     struct presence_stats presence;
     struct jobs_stats jobs;

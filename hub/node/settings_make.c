@@ -365,6 +365,7 @@ int settings_make(const struct hub *hub, const struct config *config, struct bui
     settings->api.config = config;
     settings->api.posts = post_limits(config);
     settings->api.destroy = hub_settings_destroy;
+    hub_make_out(config, &settings->out);
     atomic_init(&settings->api.refs, 1);
     int status = hub_make_rules(config, error, &settings->access);
     if (status == 0) {

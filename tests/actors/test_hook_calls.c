@@ -290,6 +290,29 @@ Test(hook_calls, without_an_answer_nobody_is_let_in)
     end(world);
 }
 
+Test(hook_calls, who_has_too_many_open_is_told_so)
+{
+    struct world *world = begin(1);
+    known = STATUS_RATE_LIMITED;
+    join(world, &world->ann);
+    nodes_settle(world->nodes);
+    cr_expect_eq(world->ann.refusals, 1);
+    cr_expect(strstr(world->ann.last, "\"error\":\"rate_limited\"") != NULL, "%s", world->ann.last);
+    cr_expect(strstr(world->ann.last, "\"retryAfter\":") != NULL, "%s", world->ann.last);
+    cr_expect(!is_member(&world->ann));
+    ask(world, &world->ann, "order:new", "{\"id\":1},2");
+    nodes_settle(world->nodes);
+    cr_expect_eq(world->ann.refusals, 2);
+    cr_expect(strstr(world->ann.last, "Too many of your questions") != NULL, "%s", world->ann.last);
+    known = STATUS_AGAIN;
+    join(world, &world->ann);
+    nodes_settle(world->nodes);
+    answer(world, 0, 0);
+    nodes_settle(world->nodes);
+    cr_expect(is_member(&world->ann), "the refused one took no place of its rooms");
+    end(world);
+}
+
 Test(hook_calls, what_is_known_is_said_at_once)
 {
     static const int statuses[] = {0, STATUS_DENIED, STATUS_UNAVAILABLE};
@@ -479,6 +502,7 @@ Test(hook_calls, what_the_backend_says_of_an_event_is_its_ack)
         {0, "", "{\"ok\":true}"},
         {STATUS_DENIED, "", "{\"ok\":false,\"error\":\"forbidden\","},
         {STATUS_UNAVAILABLE, "", "{\"ok\":false,\"error\":\"unavailable\","},
+        {STATUS_TIMEOUT, "", "{\"ok\":false,\"error\":\"timeout\","},
     };
     struct world *world = begin(1);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hooks: a backend is asked who may join and what events come to, while it is there, and while it is not, is slow, or lies.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { makeCertificate, newSecret, startHookBackend } from './support/hook_backend.mjs';
 import { startHub } from './support/hub.mjs';
 import { startPostgres } from './support/postgres.mjs';
+import { temporaryFolder } from './support/process.mjs';
 import { startRedis } from './support/redis.mjs';
 import { StreamClient } from './support/stream_client.mjs';
 import { until, within } from './support/wait.mjs';
 
 const KEY = 'values-0123456789abcdef';
+const FULL = process.env.PEAL_FULL === '1';
 const things = new Set();
 const kept = (thing) => {
   things.add(thing);
@@ -195,6 +199,72 @@ test('a backend that is slow holds up nobody, and is given up', async () => {
   assert.equal(await hub.metric('peal_outgoing_refused_total'), 1);
   assert.equal(await hub.metric('peal_outgoing_timeouts_total'), 2);
   assert.equal(await hub.metric('peal_outgoing_under_way'), 0);
+});
+
+test('one user has so many questions open and no more, and keeps nobody else from asking', async () => {
+  const backend = await backendWith();
+  const hub = await hubWith(settings(backend).replace('limits { ', 'limits { hook_questions = 3 '));
+  const release = [];
+  backend.answer = ({ data }) => (data.user === 'bob' ? { allow: true } : new Promise((resolve) => release.push(() => resolve({ allow: true }))));
+  const [ann, again, bob] = await Promise.all(['ann', 'ann', 'bob'].map((user) => hub.plain(user)));
+  const joins = [ann, again, ann].map((client, i) => client.request('join_room', { roomId: `project:${i}` }));
+  await until(() => release.length === 3, 'three are asked about');
+  const refused = await again.request('join_room', { roomId: 'project:3' });
+  assert.deepEqual([refused.ok, refused.error, refused.retryAfter], [false, 'rate_limited', 1000]);
+  assert.match(refused.message, /Too many of your questions/);
+  const event = await ann.request('order:new', 1);
+  assert.deepEqual([event.ok, event.error], [false, 'rate_limited']);
+  assert.equal((await bob.request('join_room', { roomId: 'project:1' })).ok, true);
+  assert.equal(await hub.metric('peal_hook_bounded_total'), 2);
+  for (const answer of release) answer();
+  for (const answer of await Promise.all(joins)) assert.equal(answer.ok, true);
+  assert.equal((await bob.request('join_room', { roomId: 'project:3' })).ok, true);
+});
+
+test('a Redis that is slow takes nothing of the time that the backend has', async () => {
+  const redis = kept(await startRedis());
+  const postgres = kept(await startPostgres());
+  const backend = await backendWith();
+  const hub = kept(await startHub({ redis, postgres, config: settings(backend, { hook: 'timeout = 600ms' }), env: { PEAL_SHARDS: '1' } }));
+  const ann = await hub.plain('ann');
+  backend.answer = () => new Promise((resolve) => setTimeout(() => resolve({ allow: true, result: 'here' }), 450));
+  redis.pause();
+  try {
+    const answer = await ann.request('join_room', { roomId: 'project:1' });
+    assert.equal(answer.ok, true, JSON.stringify(answer));
+  } finally {
+    redis.resume();
+  }
+});
+
+test('certificates that are replaced are read again', { skip: !FULL && 'takes half a minute' }, async () => {
+  const [first, second] = [makeCertificate(), makeCertificate()];
+  const file = join(temporaryFolder('ca'), 'ca.pem');
+  writeFileSync(file, first.cert);
+  let backend = await backendWith({ tls: first });
+  const hub = await hubWith(settings(backend, { more: `ca = "${file}"` }));
+  const ann = await hub.plain('ann');
+  assert.equal((await ann.request('join_room', { roomId: 'project:1' })).ok, true);
+  await backend.stop();
+  backend = await backendWith({ tls: second, secrets: backend.secrets, port: backend.port });
+  assert.equal((await ann.request('join_room', { roomId: 'project:2' })).error, 'unavailable', 'it is not trusted');
+  writeFileSync(file, second.cert);
+  let count = 2;
+  await until(async () => (await ann.request('join_room', { roomId: `project:${++count}` })).ok, 'what the file holds now is trusted', 120_000);
+  assert.deepEqual(backend.faults, []);
+});
+
+test('a hook that failed and that nobody asks any more is not named for ever', { skip: !FULL && 'takes a minute' }, async () => {
+  const backend = await backendWith();
+  const hub = await hubWith(settings(backend));
+  const ann = await hub.plain('ann');
+  backend.answer = () => (response) => response.writeHead(500).end();
+  for (let i = 0; i < 5; i++) assert.equal((await ann.request('join_room', { roomId: `project:${i}` })).error, 'unavailable');
+  const ready = async () => (await fetch(`${hub.internalUrl}/readyz`)).json();
+  assert.deepEqual(await ready(), { status: 'degraded', degraded: ['hooks'] });
+  await until(async () => (await ready()).status === 'ready', 'it is forgotten', 120_000);
+  await hub.logged(/HOOK-FORGOTTEN .* hook="?access"?/);
+  assert.equal(await hub.metric('peal_breaker_state'), 0);
 });
 
 test('a backend that is away is not asked for a while, and is asked again', async () => {

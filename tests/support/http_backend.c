@@ -190,6 +190,12 @@ static bool answer(int fd, const char *path, const char *body)
         (void)send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"allow\":true}");
         return false;
     }
+    if (strcmp(path, "/reset") == 0) {
+        const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+        (void)send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell");
+        (void)connect(fd, &nobody, sizeof(nobody)); /* which sends a reset */
+        return false;
+    }
     if (strcmp(path, "/noise") == 0) {
         (void)send_text(fd, "{\"allow\":true}\r\n\r\n");
         return false;

@@ -5,7 +5,8 @@
  *
  * /answer: 200 with the text set by http_backend_say, else the body that came; /status/503;
  * /redirect: 302 to /answer; /silent: nothing; /endless: a body without end; /heads: a head without
- * end; /large: 2 MiB announced; /short: less than announced; /noise: no HTTP; /hang-up: closed;
+ * end; /large: 2 MiB announced; /short: less than announced; /reset: 200 with a text, and a reset
+ * behind it; /noise: no HTTP; /hang-up: closed;
  * /held: 200 when http_backend_release was called.
  *
  * Of names under `.test` each program with this file says the addresses itself: one.test is

@@ -85,6 +85,23 @@ Test(breaker, tells_for_how_long_it_rests)
     cr_expect_eq(breaker_get_rest(&breaker, 1500), 0, "half open: it is being tried");
 }
 
+Test(breaker, forgets_what_failed_when_nobody_asks_any_more)
+{
+    struct breaker breaker = {0};
+    cr_expect_not(breaker_forget(&breaker, 1000000, 60000), "it is closed");
+    open_it(&breaker, 0);
+    cr_expect_not(breaker_forget(&breaker, 60999, 60000));
+    uint32_t probe = take(&breaker, 60999);
+    cr_expect_not(breaker_forget(&breaker, 1000000, 60000), "it is being tried");
+    breaker_release(&breaker, probe);
+    cr_expect_eq(breaker_get_state(&breaker), BREAKER_HALF_OPEN);
+    cr_expect(breaker_forget(&breaker, 1000000, 60000));
+    cr_expect_eq(breaker_get_state(&breaker), BREAKER_CLOSED);
+    open_it(&breaker, 1000000);
+    cr_expect_eq(breaker_get_rest(&breaker, 1000000), 1000, "its rest is the first one again");
+    cr_expect(breaker_forget(&breaker, 1061000, 60000));
+}
+
 Test(breaker, a_probe_that_was_given_up_makes_place_for_another)
 {
     struct breaker breaker = {0};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Settings of backends that are told: webhooks, and their queues.
+ * Settings of backends that are told: webhooks, and their queues; events of clients.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -77,6 +77,7 @@ Test(config_backends, a_mistake_is_named)
         {"webhook \"a\" { secret = x events = {job.dead} }", ":1: webhook \"a\": needs a url, a"},
         {"webhook \"a\" { url = \"https://a\" secret = x }", "needs a url, a secret and events"},
         {"webhook \"a\" { events = {job.lost} }", "webhook \"a\": events"},
+        {"events { to = {\"order:*=out\"} }", "events.to: \"order:*=out\": out needs a bus.url"},
         {"queue \"webhook.a\" { }", "queue \"webhook.a\": a name that begins with webhook. is"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -11,7 +11,6 @@
 #include "codec/base/status.h"
 #include "codec/bus_version.h"
 #include "codec/claims.h"
-#include "hub/hooks/hook_cache.h"
 #include "hub/hooks/hook_share.h"
 #include "hub/hooks/hook_text.h"
 #include "hub/hooks/hooks.h"
@@ -76,6 +75,9 @@ static void fill(struct world *world, unsigned which, const char *path, uint32_t
             .cache_ms = cache_ms,
             .under_way = 4,
             .waiting = 4};
+    }
+    settings->per_user = 9;
+    for (unsigned i = 0; i < 2; i++) {
         cr_assert_eq(signature_read_secret(
                          "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &settings->items[i].secrets[0]),
             0);
@@ -472,6 +474,79 @@ Test(hooks, one_that_answers_again_is_asked_again)
     end(world);
 }
 
+/* By what it is answered: 4xx is of the question, but for a wrong secret and too much of all. */
+Test(hooks, a_question_that_is_refused_keeps_nobody_from_asking)
+{
+    static const struct {
+        const char *path;
+        bool opens;
+    } rows[] = {{"/status/400", false}, {"/status/403", false}, {"/status/404", false},
+        {"/status/422", false}, {"/status/401", true}, {"/status/408", true}, {"/status/429", true},
+        {"/status/500", true}, {"/redirect", true}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world *world = begin(rows[i].path, NULL);
+        world->count = 0;
+        for (unsigned j = 0; j < HOOKS_FAILURES; j++) {
+            char room[16];
+            snprintf(room, sizeof(room), "room:%u", j);
+            cr_expect_eq(ask(world, room)->status, STATUS_UNAVAILABLE);
+        }
+        cr_expect_eq(stats_of(world).failed, HOOKS_FAILURES, "%s", rows[i].path);
+        cr_expect_eq(stats_of(world).open[0], rows[i].opens, "%s", rows[i].path);
+        end(world);
+        memset(world, 0, sizeof(*world));
+    }
+}
+
+static bool are_all_done(void *arg)
+{
+    const struct world *world = arg;
+    unsigned done = 0;
+    for (unsigned i = 0; i < world->count; i++) {
+        done += world->calls[i].done;
+    }
+    return done == world->count;
+}
+
+/* The backend answers none of four in time; four more have but waited for these. */
+Test(hooks, what_has_only_waited_says_nothing_of_the_backend)
+{
+    static const char *const rooms[] = {"r:0", "r:1", "r:2", "r:3", "r:4", "r:5", "r:6", "r:7"};
+    struct world *world = begin("/silent", NULL);
+    world->settings[0].items[0].timeout_ms = 300;
+    for (unsigned i = 0; i < ARRAY_LEN(rooms); i++) {
+        cr_expect_eq(ask_of(world, 0, HOOK_JOIN, rooms[i])->at_once, STATUS_AGAIN);
+    }
+    cr_assert(rig_wait(&world->rig, 0, are_all_done, world));
+    cr_expect_eq(stats_of(world).failed, 4);
+    cr_expect_eq(stats_of(world).refused, 4);
+    cr_expect_eq(stats_of(world).open[0], 0, "five would open it");
+    end(world);
+}
+
+Test(hooks, a_user_has_so_many_questions_open_and_no_more)
+{
+    struct world *world = begin("/held", NULL);
+    struct identity *ann = world->who;
+    struct identity *bob = make_identity("bob");
+    world->settings[0].per_user = 2;
+    cr_expect_eq(ask_of(world, 0, HOOK_JOIN, "r:0")->at_once, STATUS_AGAIN);
+    cr_expect_eq(ask_of(world, 0, HOOK_JOIN, "r:0")->at_once, STATUS_AGAIN, "also the same again");
+    cr_expect_eq(ask_of(world, 0, HOOK_JOIN, "r:0")->at_once, STATUS_RATE_LIMITED);
+    cr_expect_eq(ask_of(world, 1, HOOK_EVENT, "order")->at_once, STATUS_RATE_LIMITED,
+        "of all hooks together");
+    cr_expect_eq(ask_of(world, 0, HOOK_WARM, "")->at_once, STATUS_AGAIN, "nobody waits for it");
+    cr_expect_eq(stats_of(world).bounded, 2);
+    world->who = bob;
+    cr_expect_eq(ask_of(world, 0, HOOK_JOIN, "r:0")->at_once, STATUS_AGAIN, "another one may");
+    world->who = ann;
+    http_backend_release();
+    cr_assert(rig_wait(&world->rig, 0, is_done, &world->calls[1]));
+    cr_expect_eq(ask_of(world, 0, HOOK_JOIN, "r:1")->at_once, STATUS_AGAIN, "they have ended");
+    end(world);
+    identity_unref(bob);
+}
+
 Test(hooks, too_many_questions_are_refused)
 {
     struct world *world = begin("/held", NULL);
@@ -608,32 +683,6 @@ Test(hooks, who_looks_when_the_node_ends_is_answered)
     cr_expect_eq(call->status, STATUS_UNAVAILABLE);
     cr_expect_eq(other->status, STATUS_UNAVAILABLE);
     cr_expect_eq(http_backend_requests(), 0);
-}
-
-Test(hooks, the_cache_is_bounded_and_forgets)
-{
-    struct hook_cache cache;
-    uint8_t keys[6][HOOK_KEY_LEN] = {{0}};
-    bool allow;
-    hook_cache_init(&cache, 4);
-    for (uint8_t i = 0; i < 6; i++) {
-        keys[i][0] = i;
-    }
-    for (uint8_t i = 0; i < 4; i++) {
-        hook_cache_put(&cache, keys[i], i % 2 == 0, 0, 1000);
-    }
-    cr_expect(hook_cache_get(&cache, keys[0], 999, &allow) && allow);
-    cr_expect(hook_cache_get(&cache, keys[1], 999, &allow) && !allow);
-    hook_cache_put(&cache, keys[4], true, 0, 1000); /* the third was asked for least */
-    cr_expect(!hook_cache_get(&cache, keys[2], 0, &allow));
-    cr_expect_eq(cache.evicted, 1);
-    hook_cache_put(&cache, keys[0], false, 0, 2000); /* another answer */
-    cr_expect(hook_cache_get(&cache, keys[0], 1500, &allow) && !allow);
-    cr_expect(!hook_cache_get(&cache, keys[1], 1000, &allow), "its time is over");
-    hook_cache_put(&cache, keys[5], true, 1500, 3000); /* those that are over go, not counted */
-    cr_expect(!hook_cache_get(&cache, keys[4], 0, &allow));
-    cr_expect_eq(cache.evicted, 1);
-    hook_cache_finish(&cache);
 }
 
 Test(hooks, a_word_names_a_hook)

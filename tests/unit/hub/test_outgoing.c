@@ -286,6 +286,41 @@ Test(outgoing, each_misbehaviour_has_its_end)
     end(world);
 }
 
+/* Whether the reset is there already when the answer is read, or comes later. */
+Test(outgoing, an_answer_that_is_followed_by_a_reset_is_one)
+{
+    enum { TIMES = 20 };
+    struct world *world = begin();
+    for (unsigned i = 0; i < TIMES; i++) {
+        const struct asked *asked = ask(world, "127.0.0.1", "/reset");
+        cr_expect_eq(
+            asked->request.end, OUTGOING_ANSWERED, "%s", outgoing_end_text(asked->request.end));
+        expect_text(asked, "well");
+    }
+    expect_text(ask(world, "127.0.0.1", "/answer"), "{\"a\":1}");
+    end(world);
+}
+
+/* What got its place when its time was nearly over has but waited. */
+Test(outgoing, who_waited_for_most_of_its_time_was_not_asked)
+{
+    enum { UNDER_WAY = 2, TIMES = 6, SHORT_MS = 200 };
+    struct world *world = begin();
+    struct asked *asked[TIMES];
+    unsigned sent = 0;
+    world->endpoint.under_way_max = UNDER_WAY;
+    for (unsigned i = 0; i < TIMES; i++) {
+        asked[i] = ask_with(world, "127.0.0.1", "/silent", BYTES("x"), SHORT_MS);
+    }
+    for (unsigned i = 0; i < TIMES; i++) {
+        cr_assert(rig_wait(&world->rig, 0, has_ended, asked[i]));
+        cr_expect_eq(asked[i]->request.end, OUTGOING_TIMEOUT);
+        sent += asked[i]->request.sent;
+    }
+    cr_expect_eq(sent, UNDER_WAY);
+    end(world);
+}
+
 Test(outgoing, who_is_not_there_is_told_so)
 {
     struct world *world = begin();
