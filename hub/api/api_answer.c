@@ -5,6 +5,7 @@
  */
 #include "hub/api/api_answer.h"
 
+#include "actors/shard.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_scan.h"
@@ -190,6 +191,22 @@ void api_call_end(struct api_call *call)
     if (call->sched != NULL) {
         timer_cancel(sched_timers(call->sched), &call->timer);
         call->sched = NULL;
+    }
+}
+
+static void on_settled(struct webhook_settling *settling)
+{
+    struct api_call *call = container_of(settling, struct api_call, settling);
+    call->settled(call);
+}
+
+void api_call_settle(
+    struct api_call *call, struct shard *shard, void (*settled)(struct api_call *call))
+{
+    call->settled = settled;
+    call->settling.done = on_settled;
+    if (shard->webhooks.settle == NULL || !shard->webhooks.settle(shard, &call->settling)) {
+        settled(call);
     }
 }
 

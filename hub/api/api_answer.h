@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "actors/core/timer.h"
+#include "actors/webhook_event.h"
 #include "codec/base/buf.h"
 #include "codec/base/bytes.h"
 #include "codec/errors.h"
@@ -71,6 +72,8 @@ struct api_call {
     struct timer timer;
     struct sched *sched; /* NULL: nothing becomes overdue */
     void (*overdue)(struct api_call *call);
+    void (*settled)(struct api_call *call);
+    struct webhook_settling settling;
 };
 
 /* Begin to answer later: `request` is NULL from the moment its peer goes. */
@@ -90,6 +93,14 @@ void api_call_pause(struct api_call *call);
 
 /* The store has answered a part of what it is asked: the 5 s begin again. */
 void api_call_renew(struct api_call *call);
+
+/*
+ * Call `settled` when what webhooks are told of the call is in the store, too: a node that is
+ * killed behind its answer has them told by another. At once where nothing waits; never later than
+ * the store takes, or refuses it.
+ */
+void api_call_settle(
+    struct api_call *call, struct shard *shard, void (*settled)(struct api_call *call));
 
 /* http_server_config.cors_value: the origins of the settings. */
 struct bytes api_cors_value(void *context, const struct http_request *request, struct bytes origin);

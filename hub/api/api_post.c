@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Notifications that backends post over HTTP. Order of this file: parsing, storing, results,
- * notifications.
+ * transactions.
  *
  * A post_call owns a copy of the body, which posts and rows refer to, so that the peer may go while
  * the store works. Rows leave in requests of at most STORE_PAGE_MAX rows and about SLICE_BYTES, one
@@ -512,8 +512,6 @@ static void on_overdue(struct api_call *api)
     answer(container_of(api, struct post_call, api));
 }
 
-/* Notifications. */
-
 static void submit_next(struct post_call *call);
 
 static void on_stored(struct store_request *request)
@@ -540,6 +538,14 @@ static bool is_store_away(const struct post_call *call)
     return call->shard->store == NULL || last == STATUS_UNAVAILABLE || last == STATUS_UNKNOWN;
 }
 
+static void finish(struct api_call *api)
+{
+    if (api->request != NULL) {
+        answer(container_of(api, struct post_call, api));
+    }
+    free_call(container_of(api, struct post_call, api));
+}
+
 /* Submit the next transaction, or answer when there is none. */
 static void submit_next(struct post_call *call)
 {
@@ -553,10 +559,7 @@ static void submit_next(struct post_call *call)
         store_submit(call->shard->store, &call->transactions[call->transactions_done].op.base);
         return;
     }
-    if (call->api.request != NULL) {
-        answer(call);
-    }
-    free_call(call);
+    api_call_settle(&call->api, call->shard, finish);
 }
 
 static size_t size_of_row(const struct store_row *row)

@@ -131,6 +131,25 @@ static void finish_sent(struct webhook_record *record)
     }
 }
 
+/* What was told before those that are released is in the store, or lost; `all`: or waits for long.
+ */
+static void release(struct webhook_record *record, bool all)
+{
+    struct list now;
+    list_init(&now);
+    list_for_each_safe (link, next, &record->settling) {
+        struct webhook_settling *settling = container_of(link, struct webhook_settling, link);
+        if (all || settling->told <= record->recorded + record->lost) {
+            list_remove(link);
+            list_append(&now, link);
+        }
+    }
+    for (struct list *link; (link = list_pop(&now)) != NULL;) {
+        struct webhook_settling *settling = container_of(link, struct webhook_settling, link);
+        settling->done(settling);
+    }
+}
+
 static bool may_work_later(int status)
 {
     return status == STATUS_UNAVAILABLE || status == STATUS_UNKNOWN || status == STATUS_TIMEOUT;
@@ -149,8 +168,10 @@ static void on_added(struct store_request *request)
         lose_sent(record, record->closed ? "the node ends" : "the store refused them");
     } else {
         arm(record, AGAIN_MS); /* the same again */
+        release(record, true);
         return;
     }
+    release(record, false);
     if (!list_empty(&record->batches)) {
         add(record);
     }
@@ -199,6 +220,7 @@ static void add(struct webhook_record *record)
         fill_add(record);
     }
     if (list_empty(&record->sent)) {
+        release(record, true);
         return;
     }
     record->busy = true;
@@ -242,6 +264,19 @@ void webhook_record_note(struct webhook_record *record, unsigned index, struct b
     }
 }
 
+bool webhook_record_settle(struct webhook_record *record, struct webhook_settling *settling)
+{
+    if (record->waiting == 0 || record->stuck != 0 || record->closed) {
+        return false;
+    }
+    settling->told = record->recorded + record->lost + record->waiting;
+    list_append(&record->settling, &settling->link);
+    if (!record->busy) {
+        arm(record, 0); /* with what else this turn tells of */
+    }
+    return true;
+}
+
 /* --- life --- */
 
 void webhook_record_init(struct webhook_record *record, struct shard *shard)
@@ -249,6 +284,7 @@ void webhook_record_init(struct webhook_record *record, struct shard *shard)
     record->shard = shard;
     list_init(&record->batches);
     list_init(&record->sent);
+    list_init(&record->settling);
     timer_init(&record->timer, on_timer);
 }
 

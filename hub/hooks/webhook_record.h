@@ -23,6 +23,7 @@
 struct shard;
 struct webhook_batch;
 struct webhook_note;
+struct webhook_settling;
 
 enum {
     WEBHOOKS_MAX = 16,
@@ -45,6 +46,7 @@ struct webhook_record {
     struct list sent; /* those of `add` */
     struct webhook_batch *gathering[WEBHOOKS_MAX]; /* of `batches`: they may take more */
     size_t bytes; /* of all batches */
+    struct list settling; /* webhook_settling.link, the oldest first */
     bool busy; /* `add` is under way */
     bool closed;
     struct timer timer;
@@ -58,6 +60,10 @@ void webhook_record_init(struct webhook_record *record, struct shard *shard);
 /* Take in what has happened for the webhook `index`, whose jobs are in `queue` (copied). */
 void webhook_record_note(struct webhook_record *record, unsigned index, struct bytes queue,
     const struct webhook_note *note);
+
+/* As webhook_settle_fn: the store is asked in the next turn. */
+MUST_CHECK bool webhook_record_settle(
+    struct webhook_record *record, struct webhook_settling *settling);
 
 /* The webhooks have other numbers from now on. */
 void webhook_record_renumber(struct webhook_record *record);

@@ -385,6 +385,11 @@ void webhooks_tell(struct webhooks *webhooks, const struct webhook_note *note)
     }
 }
 
+bool webhooks_settle(struct webhooks *webhooks, struct webhook_settling *settling)
+{
+    return webhook_record_settle(&webhooks->record, settling);
+}
+
 uint32_t webhooks_events(const struct webhook_settings *settings)
 {
     uint32_t events = 0;

@@ -26,6 +26,7 @@
 struct loop;
 struct outgoing_guard;
 struct webhook_note;
+struct webhook_settling;
 struct webhooks;
 
 enum {
@@ -86,6 +87,9 @@ void webhooks_destroy(struct webhooks *webhooks);
 
 /* Something has happened: record it for those that want it. */
 void webhooks_tell(struct webhooks *webhooks, const struct webhook_note *note);
+
+/* As webhook_settle_fn. */
+MUST_CHECK bool webhooks_settle(struct webhooks *webhooks, struct webhook_settling *settling);
 
 /* The events that any of `settings` wants: 1u << enum webhook_event. Any thread. */
 uint32_t webhooks_events(const struct webhook_settings *settings);

@@ -208,11 +208,17 @@ static void tell(struct shard *shard, const struct webhook_note *note)
     webhooks_tell(shard->webhooks.webhooks, note);
 }
 
+static bool settle(struct shard *shard, struct webhook_settling *settling)
+{
+    return webhooks_settle(shard->webhooks.webhooks, settling);
+}
+
 void hub_webhooks_start(struct hub_shard *shard)
 {
     shard->shard.webhooks.webhooks = webhooks_open(shard->loop, &shard->settings->webhooks);
     shard->shard.webhooks.events = webhooks_events(&shard->settings->webhooks);
     shard->shard.webhooks.tell = tell;
+    shard->shard.webhooks.settle = settle;
 }
 
 void hub_webhooks_change(struct hub_shard *shard)
@@ -242,6 +248,7 @@ void hub_webhooks_finish(struct hub_shard *shard)
     webhooks_destroy(shard->shard.webhooks.webhooks);
     shard->shard.webhooks.webhooks = NULL;
     shard->shard.webhooks.tell = NULL;
+    shard->shard.webhooks.settle = NULL;
 }
 
 /* Metrics. */

@@ -11,6 +11,7 @@ import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
 import { until } from './support/wait.mjs';
 
+const ROUNDS = process.env.PEAL_FULL === '1' ? 40 : 5;
 const KEY = 'jobs-0123456789abcd';
 const INBOX = ['stored', 'seen', 'read', 'archived', 'expired'].map((name) => `"notification.${name}"`).join(', ');
 const things = new Set();
@@ -227,6 +228,27 @@ test('what is recorded outlives the node', async () => {
   const [first, ...others] = backend.questions.map(({ data }) => JSON.stringify(data));
   for (const body of others) assert.equal(body, first);
   assert.equal(told(backend)[0].data.notification.id, id);
+  assert.deepEqual(backend.faults, []);
+});
+
+test('what was answered is told, whenever the node is killed behind the answer', async () => {
+  const backend = await backendWith();
+  const hub = await hubWith(settings(backend, { webhook: 'timeout = 100ms', events: '"notification.stored"' }));
+  const posted = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const bodies = Array.from({ length: 5 }, (_, i) => ({ user: `user-${i}`, title: `${round}` }));
+    const kill = Promise.race(bodies.map((body) => post(hub, body).then(({ id }) => posted.push(id)).catch(() => new Promise(() => {})))).then(() => hub.kill());
+    await kill;
+    await hub.restart();
+  }
+  const seen = () => new Set(told(backend).map(({ data }) => data.notification.id));
+  await until(() => posted.every((id) => seen().has(id)), () => `${posted.filter((id) => !seen().has(id)).length} of ${posted.length} are not told`, 60_000);
+  assert.ok(posted.length >= ROUNDS);
+  const bodies = new Map();
+  for (const { id, data } of backend.questions) {
+    assert.deepEqual(bodies.get(id) ?? data, data, 'what is told twice is the same');
+    bodies.set(id, data);
+  }
   assert.deepEqual(backend.faults, []);
 });
 

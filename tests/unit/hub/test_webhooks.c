@@ -317,6 +317,64 @@ Test(webhooks, each_is_told_what_it_wants)
     end();
 }
 
+static struct webhook_settling settling;
+static unsigned settled;
+static bool had_to_wait;
+
+static void on_settled(struct webhook_settling *one)
+{
+    cr_assert_eq(one, &settling);
+    cr_expect_eq(webhooks_get_stats(world.webhooks)->waiting, 0);
+    settled++;
+}
+
+static void tell_and_settle(void *arg)
+{
+    tell_here(arg);
+    settling.done = on_settled;
+    had_to_wait = webhooks_settle(world.webhooks, &settling);
+}
+
+static bool is_settled(void *arg)
+{
+    (void)arg;
+    return settled == 1;
+}
+
+Test(webhooks, who_waits_is_told_when_what_was_told_is_in_the_store)
+{
+    begin("/answer", 3);
+    rig_call(&world.rig, 0, tell_and_settle, NULL);
+    cr_expect_not(had_to_wait, "nothing was told");
+    world.event = WEBHOOK_READ;
+    world.data = "{}";
+    world.times = 3;
+    rig_call(&world.rig, 0, tell_and_settle, NULL);
+    cr_expect(had_to_wait);
+    cr_assert(rig_wait(&world.rig, 0, is_settled, NULL));
+    wait_for(JOB_COMPLETED, 1);
+    cr_expect_eq(settled, 1);
+    end();
+}
+
+static void tell_settle_and_close(void *arg)
+{
+    tell_and_settle(arg);
+    webhooks_close(world.webhooks);
+}
+
+Test(webhooks, who_waits_when_the_node_ends_is_told)
+{
+    begin("/answer", 3);
+    world.event = WEBHOOK_READ;
+    world.data = "{}";
+    world.times = 1;
+    rig_call(&world.rig, 0, tell_settle_and_close, NULL);
+    cr_expect(had_to_wait);
+    cr_assert(rig_wait(&world.rig, 0, is_settled, NULL));
+    end();
+}
+
 static bool is_recorded(void *arg)
 {
     (void)arg;
