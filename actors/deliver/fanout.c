@@ -576,7 +576,7 @@ static void deliver(struct fanout *fanout, struct broadcast *broadcast)
     if (fanout->retained != NULL && broadcast->retain != NULL) {
         retained_take(fanout->retained, broadcast);
     }
-    if (fanout->watch != NULL && !broadcast->apart) {
+    if (fanout->watch != NULL && (!broadcast->apart || broadcast->late)) {
         direct.unmarked = fanout->watch->ops->numbered(fanout->watch, broadcast);
     }
     if (broadcast->late) {

@@ -15,11 +15,21 @@
 enum {
     LOOK = 4, /* values looked at for their end, whenever another one comes */
     LOOK_FULL = 1024, /* the same where there is no room */
+    TENANTS = 4, /* the part of all that one tenant may have */
     SPARE = 8, /* what is posted on several nodes at once may exceed the bound by 1/8 */
+};
+
+/* What is kept of a tenant, where there are several. */
+struct retained_tenant {
+    size_t bytes;
+    uint32_t targets;
+    uint32_t name_len;
+    char name_at[];
 };
 
 struct retained_target {
     struct list values; /* retained_value.link */
+    struct retained_tenant *tenant; /* NULL: it is of none */
     size_t bytes; /* of what is shown to who joins */
     uint32_t count;
     uint32_t name_len;
@@ -30,6 +40,7 @@ struct retained {
     struct shard *shard;
     struct map targets; /* struct retained_target by wire name; all others */
     struct retained_target *everyone; /* whose name is empty */
+    struct map tenants; /* struct retained_tenant by name */
     struct map of_values; /* struct retained_value by of_value */
     struct list all; /* retained_value.all_link: in which they are looked at */
     size_t bytes;
@@ -42,6 +53,12 @@ static struct bytes name_of(const void *object)
 {
     const struct retained_target *target = object;
     return bytes_of(target->name_at, target->name_len);
+}
+
+static struct bytes tenant_of(const void *object)
+{
+    const struct retained_tenant *tenant = object;
+    return bytes_of(tenant->name_at, tenant->name_len);
 }
 
 static struct bytes value_of(const void *object)
@@ -69,6 +86,7 @@ struct retained *retained_create(struct shard *shard, bool counts)
     retained->shard = shard;
     retained->counts = counts;
     map_init(&retained->targets, name_of);
+    map_init(&retained->tenants, tenant_of);
     map_init(&retained->of_values, value_of);
     list_init(&retained->all);
     retained->everyone = make_target(bytes_of(NULL, 0));
@@ -76,9 +94,15 @@ struct retained *retained_create(struct shard *shard, bool counts)
     return retained;
 }
 
-static void count(struct retained *retained, size_t more, size_t less, bool comes, bool goes)
+static void count(
+    struct retained *retained, struct retained_tenant *tenant, size_t more, size_t less, bool value)
 {
+    bool comes = value && more > 0;
+    bool goes = value && less > 0;
     retained->bytes += more - less;
+    if (tenant != NULL) {
+        tenant->bytes += more - less;
+    }
     if (retained->counts) {
         retained->shard->stats.retain.bytes += (uint64_t)more - less;
         retained->shard->stats.retain.values += (uint64_t)comes - goes;
@@ -90,11 +114,50 @@ static size_t shown_of(const struct broadcast *broadcast)
     return broadcast->event->data.len + broadcast->retain->name_len;
 }
 
+/* The tenant whose the target of this name is; empty: it is of none. */
+static struct bytes tenant_in(const struct retained *retained, struct bytes target)
+{
+    const char *slash = retained->shard->config->tenants && target.len > 0
+                            ? memchr(target.at, '/', target.len)
+                            : NULL;
+    return bytes_of(target.at, slash != NULL ? (size_t)(slash - target.at) : 0);
+}
+
+/* One target more of the tenant; NULL: no memory. */
+static struct retained_tenant *take_tenant(struct retained *retained, struct bytes name)
+{
+    struct retained_tenant *tenant = map_get(&retained->tenants, name);
+    if (tenant == NULL) {
+        tenant = mem_try_calloc(1, sizeof(*tenant) + name.len);
+        if (tenant == NULL) {
+            return NULL;
+        }
+        tenant->name_len = (uint32_t)name.len;
+        memcpy(tenant->name_at, name.at, name.len);
+        if (!map_put(&retained->tenants, tenant)) {
+            mem_free(tenant);
+            return NULL;
+        }
+    }
+    tenant->targets++;
+    return tenant;
+}
+
+static void leave_tenant(struct retained *retained, struct retained_tenant *tenant)
+{
+    if (tenant != NULL && --tenant->targets == 0) {
+        map_remove(&retained->tenants, tenant_of(tenant));
+        mem_free(tenant);
+    }
+}
+
 /* A target without values goes; that of all stays. */
 static void drop_target(struct retained *retained, struct retained_target *target)
 {
     if (target->count == 0 && target != retained->everyone) {
-        count(retained, 0, mem_cost(sizeof(*target) + target->name_len), false, false);
+        size_t cost = mem_cost(sizeof(*target) + target->name_len);
+        count(retained, target->tenant, 0, cost, false);
+        leave_tenant(retained, target->tenant);
         map_remove(&retained->targets, name_of(target));
         mem_free(target);
     }
@@ -103,7 +166,7 @@ static void drop_target(struct retained *retained, struct retained_target *targe
 static void remove_value(struct retained *retained, struct retained_value *value)
 {
     struct retained_target *target = value->target;
-    count(retained, 0, value->cost, false, true);
+    count(retained, target->tenant, 0, value->cost, true);
     if (map_get(&retained->of_values, value->of_value) == value) {
         map_remove(&retained->of_values, value->of_value);
     }
@@ -127,6 +190,7 @@ void retained_destroy(struct retained *retained)
     }
     map_finish(&retained->targets);
     map_finish(&retained->of_values);
+    map_finish(&retained->tenants);
     mem_free(retained->everyone);
     mem_free(retained);
 }
@@ -218,6 +282,11 @@ static size_t most_bytes(const struct retained *retained)
     return retained->shard->config->retain.bytes;
 }
 
+static size_t most_of_tenant(const struct retained *retained)
+{
+    return most_bytes(retained) / TENANTS;
+}
+
 /* Who joins gets all of a target in one turn: it has to fit between the bound of an outbox and what
  * may wait there already. */
 static size_t most_of_target(const struct retained *retained)
@@ -250,6 +319,18 @@ size_t retained_cost(size_t bytes, size_t name_len, size_t names)
            mem_cost(sizeof(struct retained_target) + WIRE_NAME_MAX);
 }
 
+static size_t bytes_of_tenant(const struct retained *retained, struct bytes name)
+{
+    const struct retained_tenant *tenant = map_get(&retained->tenants, name);
+    return tenant != NULL ? tenant->bytes : 0;
+}
+
+static size_t value_cost(const struct retained *retained, struct bytes target, struct bytes name)
+{
+    const struct retained_value *value = retained_find(retained, target, name);
+    return value != NULL ? value->cost : 0;
+}
+
 int retained_check(struct retained *retained, struct bytes target, struct bytes name,
     const struct retained_demand *demand)
 {
@@ -265,11 +346,17 @@ int retained_check(struct retained *retained, struct bytes target, struct bytes 
     if (here + demand->here > most_of_target(retained)) {
         return STATUS_INVALID;
     }
-    if (retained->bytes + demand->all > most + less) {
-        look(retained, LOOK_FULL, NULL, NULL);
-        return retained->bytes + demand->all > most ? STATUS_TOO_LARGE : 0;
+    struct bytes name_of_tenant = tenant_in(retained, target);
+    if (retained->bytes + demand->all > most + less ||
+        bytes_of_tenant(retained, name_of_tenant) + demand->all > most_of_tenant(retained) + less) {
+        look(retained, LOOK_FULL, NULL, NULL); /* the value may have gone by that */
+        less = value_cost(retained, target, name);
     }
-    return 0;
+    if (name_of_tenant.len > 0 &&
+        bytes_of_tenant(retained, name_of_tenant) + demand->all > most_of_tenant(retained) + less) {
+        return STATUS_RATE_LIMITED;
+    }
+    return retained->bytes + demand->all > most + less ? STATUS_TOO_LARGE : 0;
 }
 
 /* Changing. */
@@ -281,14 +368,18 @@ static struct retained_target *take_target(struct retained *retained, struct byt
     if (target != NULL) {
         return target;
     }
+    struct bytes tenant = tenant_in(retained, name);
     target = make_target(name);
-    if (target != NULL && !map_put(&retained->targets, target)) {
+    if (target == NULL) {
+        return NULL;
+    }
+    target->tenant = tenant.len > 0 ? take_tenant(retained, tenant) : NULL;
+    if ((tenant.len > 0 && target->tenant == NULL) || !map_put(&retained->targets, target)) {
+        leave_tenant(retained, target->tenant);
         mem_free(target);
         return NULL;
     }
-    if (target != NULL) {
-        count(retained, mem_cost(sizeof(*target) + name.len), 0, false, false);
-    }
+    count(retained, target->tenant, mem_cost(sizeof(*target) + name.len), 0, false);
     return target;
 }
 
@@ -327,7 +418,13 @@ static struct retained_value *add(
     size_t most = most_bytes(retained);
     struct retained_target *target = NULL;
     struct retained_value *value = NULL;
-    if (retained->bytes + cost <= most + most / SPARE) {
+    size_t most_here = most_of_tenant(retained);
+    bool fits = retained->bytes + cost <= most + most / SPARE;
+    if (fits && tenant_in(retained, target_name).len > 0) {
+        fits = bytes_of_tenant(retained, tenant_in(retained, target_name)) + cost <=
+               most_here + most_here / SPARE;
+    }
+    if (fits) {
         target = take_target(retained, target_name);
         value = target != NULL ? mem_try_calloc(1, sizeof(*value)) : NULL;
     }
@@ -347,7 +444,7 @@ static struct retained_value *add(
     list_append(&retained->all, &value->all_link);
     target->count++;
     target->bytes += shown_of(broadcast);
-    count(retained, cost, 0, true, false);
+    count(retained, target->tenant, cost, 0, true);
     index_value(retained, value);
     return value;
 }

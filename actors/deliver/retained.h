@@ -56,7 +56,8 @@ struct retained_demand {
 /*
  * Whether one more value may be posted for `target` (a wire name; empty: all) under `name`: 0;
  * STATUS_FULL: it has as many names as it may; STATUS_INVALID: more than one socket can take at
- * once; STATUS_TOO_LARGE: all together would be too large.
+ * once; STATUS_RATE_LIMITED: its tenant would have more than its part of all; STATUS_TOO_LARGE: all
+ * together would be too large.
  */
 MUST_CHECK int retained_check(struct retained *retained, struct bytes target, struct bytes name,
     const struct retained_demand *demand);

@@ -216,6 +216,8 @@ static void explain(int status, struct notification_fault *ret_fault)
         : status == STATUS_INVALID
             ? "More than a client takes at once (7/8 of limits.outbound_bytes) would "
               "be kept for one of those it is for"
+        : status == STATUS_RATE_LIMITED
+            ? "More than a quarter of retain.bytes, the part of one tenant, would be kept"
             : "More than retain.bytes would be kept";
 }
 
@@ -247,6 +249,7 @@ int post_event_check(
         }
         int status = check_kept(shard, retained, target, post, &demand);
         if (status != 0) {
+            shard->stats.retain.dropped += status != STATUS_DENIED;
             explain(status, ret_fault);
             return STATUS_INVALID;
         }

@@ -226,32 +226,66 @@ static void take_item(struct sequencer_kept *kept, struct bytes field, struct by
     }
 }
 
-/* What is not in Redis any more, and should be, was removed while this node did not hear of it. */
+/* Tell that a value was removed; who would not be told for want of memory is closed. */
+static void tell_removed(struct sequencer_kept *kept, const struct retained_value *value)
+{
+    struct event *event = NULL;
+    struct broadcast *held = broadcast_ref(value->broadcast);
+    struct builder target = {0};
+    builder_add(&target, retained_target_name(value));
+    if (builder_failed(&target) ||
+        event_from_args(held->event->name, BYTES("[null]"), 0, &event) != 0) {
+        sequencer_lose_here(kept->sequencer, retained_target_name(value), UINT64_MAX);
+    } else {
+        tell_late(kept, &(struct late){.target = builder_bytes(&target),
+                            .name = broadcast_kept_name(held),
+                            .event = event,
+                            .until_ms = kept_wall(kept) + GRAVE_MS,
+                            .removes = true,
+                            .place = value->place});
+    }
+    builder_reset(&target);
+    broadcast_unref(held);
+    event_unref(event);
+}
+
+/*
+ * What is not in Redis any more, and should be, was removed while this node did not hear of it. If
+ * the stream has all that came since, it brings the removal, too. Else it may bring it: then it is
+ * told here, and what comes is not told again (sequencer_kept_repeats). What has ended by itself is
+ * no removal.
+ */
 static void tell_gone(struct sequencer_kept *kept)
 {
+    const struct kept_reading *reading = &kept->reading;
+    bool lacks = reading->anew || stream_id_cmp(reading->first, reading->known) > 0;
+    uint64_t now = kept_wall(kept);
     list_for_each_safe (link, following, retained_all(kept->index)) {
         const struct retained_value *value = container_of(link, struct retained_value, all_link);
-        const struct broadcast *broadcast = value->broadcast;
-        if (value->seen || value->stray || broadcast->retain->removes ||
-            !(kept->reading.anew || is_past(kept, value->place))) {
-            continue;
-        }
-        struct event *event;
-        if (event_from_args(broadcast->event->name, BYTES("[null]"), 0, &event) == 0) {
-            struct broadcast *held = broadcast_ref(value->broadcast);
-            struct builder target = {0};
-            builder_add(&target, retained_target_name(value));
-            tell_late(kept, &(struct late){.target = builder_bytes(&target),
-                                .name = broadcast_kept_name(held),
-                                .event = event,
-                                .until_ms = kept_wall(kept) + GRAVE_MS,
-                                .removes = true,
-                                .place = value->place});
-            builder_reset(&target);
-            broadcast_unref(held);
-            event_unref(event);
+        const struct broadcast_retain *retain = value->broadcast->retain;
+        if (lacks && !value->seen && !value->stray && !retain->removes && retain->until_ms > now &&
+            (reading->anew || is_past(kept, value->place))) {
+            tell_removed(kept, value);
         }
     }
+}
+
+bool sequencer_kept_repeats(const struct sequencer *sequencer, const struct broadcast *broadcast)
+{
+    const struct sequencer_kept *kept = sequencer->kept;
+    if (kept == NULL || broadcast->retain == NULL || !broadcast->retain->removes) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count_targets(broadcast); i++) {
+        struct bytes target =
+            broadcast->room_count > 0 ? broadcast_rooms(broadcast)[i] : bytes_of(NULL, 0);
+        const struct retained_value *value =
+            retained_find(kept->index, target, broadcast_kept_name(broadcast));
+        if (value == NULL || !value->broadcast->late || !value->broadcast->retain->removes) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void end_reading(struct sequencer_kept *kept)

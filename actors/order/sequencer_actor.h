@@ -184,9 +184,13 @@ struct kept_entry {
     struct bytes message;
 };
 
-/* Add it, and keep the event, in one command; `fn` gets its id, as of XADD. */
-void sequencer_kept_add(
+/* Add it, and keep the event, in one command; `fn` gets its id, as of XADD. False: there is no
+ * memory for that, and nothing is done: `fn` is not called. */
+MUST_CHECK bool sequencer_kept_add(
     struct sequencer *sequencer, const struct kept_entry *entry, bus_reply_fn fn, void *context);
+
+/* Whether an entry of the stream removes what this node has told to be gone already, of its own. */
+bool sequencer_kept_repeats(const struct sequencer *sequencer, const struct broadcast *broadcast);
 
 /* What an entry of another node says of keeping. */
 struct kept_fields {

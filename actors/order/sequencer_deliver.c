@@ -115,7 +115,8 @@ void sequencer_bus_broadcast(struct sequencer *sequencer, const struct broadcast
     struct builder channel = {.max = CHANNEL_MAX};
     struct builder payload = {0};
     adapter_emit_channel(&emit, bytes_str(config->adapter_key), &channel);
-    if (adapter_broadcast_encode(&emit, &payload) == 0 && !builder_failed(&channel)) {
+    if (!builder_failed(&uid) && !builder_failed(&channel) &&
+        adapter_broadcast_encode(&emit, &payload) == 0) {
         sequencer_bus_publish(sequencer, builder_bytes(&channel), builder_bytes(&payload));
     } else {
         shard_count_unencoded(shard_of(&sequencer->actor), broadcast->event->name,

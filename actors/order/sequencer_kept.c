@@ -109,11 +109,17 @@ bool sequencer_kept_posts(struct sequencer *sequencer, struct broadcast *broadca
     return true;
 }
 
-/* The arguments of add_script behind those that every entry has; `fields` has their texts. */
-static size_t fill_fields(
+static size_t count_targets(const struct broadcast *broadcast)
+{
+    return broadcast->room_count > 0 ? broadcast->room_count : 1;
+}
+
+/* The arguments of add_script behind those that every entry has; `fields` has their texts. False:
+ * no memory. */
+static bool fill_fields(
     const struct broadcast *broadcast, struct bytes *argv, struct builder *fields, size_t *lens)
 {
-    size_t count = broadcast->room_count > 0 ? broadcast->room_count : 1;
+    size_t count = count_targets(broadcast);
     for (size_t i = 0; i < count; i++) {
         struct bytes target =
             broadcast->room_count > 0 ? broadcast_rooms(broadcast)[i] : bytes_of(NULL, 0);
@@ -122,43 +128,73 @@ static size_t fill_fields(
         lens[i] = builder_bytes(fields).len - before;
     }
     const char *at = builder_bytes(fields).at;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; !builder_failed(fields) && i < count; i++) {
         argv[i] = bytes_of(at, lens[i]);
         at += lens[i];
     }
-    return count;
+    return !builder_failed(fields);
 }
 
-void sequencer_kept_add(
+/* What an entry is made of: its texts, of which none may lack. */
+struct kept_texts {
+    struct builder until;
+    struct builder left;
+    struct builder value;
+    struct builder fields;
+    struct bytes *argv;
+    size_t *lens; /* of the fields */
+};
+
+enum { HEAD = 14 };
+
+static void finish_texts(struct kept_texts *texts)
+{
+    builder_reset(&texts->until);
+    builder_reset(&texts->left);
+    builder_reset(&texts->value);
+    builder_reset(&texts->fields);
+    mem_free(texts->lens);
+    mem_free(texts->argv);
+}
+
+/* False: no memory. */
+static bool write_texts(
+    const struct sequencer_kept *kept, const struct broadcast *broadcast, struct kept_texts *texts)
+{
+    size_t count = count_targets(broadcast);
+    uint64_t until_ms = broadcast->retain->until_ms;
+    uint64_t now = kept_wall(kept);
+    texts->argv = mem_try_calloc(HEAD + count, sizeof(*texts->argv));
+    texts->lens = mem_try_calloc(count, sizeof(*texts->lens));
+    if (texts->argv == NULL || texts->lens == NULL) {
+        return false;
+    }
+    builder_u64(&texts->until, until_ms);
+    builder_u64(&texts->left, until_ms > now ? until_ms - now : 1);
+    write_value(kept, broadcast, &texts->value);
+    return fill_fields(broadcast, texts->argv + HEAD, &texts->fields, texts->lens) &&
+           !builder_failed(&texts->until) && !builder_failed(&texts->left) &&
+           !builder_failed(&texts->value);
+}
+
+bool sequencer_kept_add(
     struct sequencer *sequencer, const struct kept_entry *entry, bus_reply_fn fn, void *context)
 {
-    enum { HEAD = 14 };
     struct sequencer_kept *kept = sequencer->kept;
-    const struct broadcast_retain *retain = entry->broadcast->retain;
-    size_t count = entry->broadcast->room_count > 0 ? entry->broadcast->room_count : 1;
-    struct bytes *argv = mem_alloc_array(HEAD + count, sizeof(*argv));
-    size_t *lens = mem_alloc_array(count, sizeof(*lens));
-    struct builder until = {0};
-    struct builder left = {0};
-    struct builder value = {0};
-    struct builder fields = {0};
-    uint64_t now = kept_wall(kept);
-    builder_u64(&until, retain->until_ms);
-    builder_u64(&left, retain->until_ms > now ? retain->until_ms - now : 1);
-    write_value(kept, entry->broadcast, &value);
-    const struct bytes head[HEAD] = {BYTES("EVAL"), bytes_str(add_script), BYTES("2"),
-        entry->stream, buf_bytes(kept->key), entry->most, entry->origin, entry->serial,
-        entry->message, broadcast_kept_name(entry->broadcast), builder_bytes(&until),
-        retain->removes ? BYTES("1") : BYTES("0"), builder_bytes(&value), builder_bytes(&left)};
-    memcpy(argv, head, sizeof(head));
-    size_t used = HEAD + fill_fields(entry->broadcast, argv + HEAD, &fields, lens);
-    kept_ops(kept)->command(sequencer->sender, argv, used, TIMEOUT_MS, fn, context);
-    builder_reset(&until);
-    builder_reset(&left);
-    builder_reset(&value);
-    builder_reset(&fields);
-    mem_free(lens);
-    mem_free(argv);
+    struct kept_texts texts = {0};
+    bool good = write_texts(kept, entry->broadcast, &texts);
+    if (good) {
+        const struct bytes head[HEAD] = {BYTES("EVAL"), bytes_str(add_script), BYTES("2"),
+            entry->stream, buf_bytes(kept->key), entry->most, entry->origin, entry->serial,
+            entry->message, broadcast_kept_name(entry->broadcast), builder_bytes(&texts.until),
+            entry->broadcast->retain->removes ? BYTES("1") : BYTES("0"),
+            builder_bytes(&texts.value), builder_bytes(&texts.left)};
+        memcpy(texts.argv, head, sizeof(head));
+        kept_ops(kept)->command(sequencer->sender, texts.argv,
+            HEAD + count_targets(entry->broadcast), TIMEOUT_MS, fn, context);
+    }
+    finish_texts(&texts);
+    return good;
 }
 
 /* Take a value out of Redis that has ended, unless it is another one by now. */
@@ -169,7 +205,10 @@ void kept_drop(struct sequencer_kept *kept, struct bytes field, struct stream_id
     builder_byte(&id, ' ');
     const struct bytes argv[] = {BYTES("EVAL"), bytes_str(drop_script), BYTES("1"),
         buf_bytes(kept->key), field, builder_bytes(&id)};
-    kept_ops(kept)->command(kept->sequencer->sender, argv, ARRAY_LEN(argv), TIMEOUT_MS, NULL, NULL);
+    if (!builder_failed(&id)) { /* a part of it might name another one */
+        kept_ops(kept)->command(
+            kept->sequencer->sender, argv, ARRAY_LEN(argv), TIMEOUT_MS, NULL, NULL);
+    }
     builder_reset(&id);
 }
 
@@ -178,7 +217,9 @@ static void on_ended(void *context, const struct retained_value *value)
     struct builder field = {0};
     if (!value->broadcast->retain->removes) {
         write_field(retained_target_name(value), broadcast_kept_name(value->broadcast), &field);
-        kept_drop(context, builder_bytes(&field), value->place);
+        if (!builder_failed(&field)) { /* it ends in Redis by itself, or is not taken from there */
+            kept_drop(context, builder_bytes(&field), value->place);
+        }
         builder_reset(&field);
     }
 }

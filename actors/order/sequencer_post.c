@@ -38,7 +38,9 @@ static void publish(struct posted *posted, bool refused)
         struct builder channel = {0};
         adapter_emit_channel(
             &emit, bytes_str(stream_shard(posted->stream)->config->adapter_key), &channel);
-        sequencer_bus_publish(sequencer, builder_bytes(&channel), buf_bytes(posted->payload));
+        if (!builder_failed(&channel)) { /* else stock nodes lack it */
+            sequencer_bus_publish(sequencer, builder_bytes(&channel), buf_bytes(posted->payload));
+        }
         builder_reset(&channel);
     }
     broadcast_unref(posted->copy);
@@ -69,34 +71,40 @@ static void on_added(void *context, int status, const struct bus_reply *reply)
     stream_posted_drop(posted);
 }
 
-static void add(struct sequencer_stream *stream, struct bytes payload, struct posted *posted)
+/* False: there is no memory for it, and nothing was sent. */
+static bool send_entry(
+    struct sequencer_stream *stream, const struct kept_entry *entry, struct posted *posted)
+{
+    if (sequencer_kept_posts(stream->sequencer, posted->copy)) {
+        return sequencer_kept_add(stream->sequencer, entry, on_added, posted);
+    }
+    const struct bytes argv[] = {BYTES("XADD"), entry->stream, BYTES("MAXLEN"), BYTES("~"),
+        entry->most, BYTES("*"), BYTES("origin"), entry->origin, BYTES("serial"), entry->serial,
+        BYTES("message"), entry->message};
+    stream_ops(stream)->command(
+        stream->sequencer->sender, argv, ARRAY_LEN(argv), STREAM_TIMEOUT_MS, on_added, posted);
+    return true;
+}
+
+/* The same of what was posted. */
+static bool add(struct sequencer_stream *stream, struct posted *posted)
 {
     const struct actor_config *config = stream_shard(stream)->config;
     struct builder serial = {0};
     struct builder most = {0};
     builder_u64(&serial, posted->serial);
     builder_u64(&most, config->recovery.events > LEAST ? config->recovery.events : LEAST);
-    struct bytes origin = bytes_of(stream->origin, STREAM_ORIGIN_LEN);
-    if (sequencer_kept_posts(stream->sequencer, posted->copy)) {
-        sequencer_kept_add(stream->sequencer,
-            &(struct kept_entry){.broadcast = posted->copy,
-                .stream = buf_bytes(stream->key),
-                .most = builder_bytes(&most),
-                .origin = origin,
-                .serial = builder_bytes(&serial),
-                .message = payload},
-            on_added, posted);
-        builder_reset(&serial);
-        builder_reset(&most);
-        return;
-    }
-    const struct bytes argv[] = {BYTES("XADD"), buf_bytes(stream->key), BYTES("MAXLEN"), BYTES("~"),
-        builder_bytes(&most), BYTES("*"), BYTES("origin"), origin, BYTES("serial"),
-        builder_bytes(&serial), BYTES("message"), payload};
-    stream_ops(stream)->command(
-        stream->sequencer->sender, argv, ARRAY_LEN(argv), STREAM_TIMEOUT_MS, on_added, posted);
+    const struct kept_entry entry = {.broadcast = posted->copy,
+        .stream = buf_bytes(stream->key),
+        .most = builder_bytes(&most),
+        .origin = bytes_of(stream->origin, STREAM_ORIGIN_LEN),
+        .serial = builder_bytes(&serial),
+        .message = buf_bytes(posted->payload)};
+    bool good =
+        !builder_failed(&serial) && !builder_failed(&most) && send_entry(stream, &entry, posted);
     builder_reset(&serial);
     builder_reset(&most);
+    return good;
 }
 
 /* Now and then drop what is too old, whatever its number. */
@@ -127,23 +135,29 @@ bool sequencer_stream_post(struct sequencer *sequencer, struct broadcast *broadc
     struct adapter_emit emit = sequencer_emit_of(sequencer, broadcast, builder_bytes(&uid));
     emit.flags |= ADAPTER_REPLAYED;
     struct builder text = {0};
-    bool good = adapter_broadcast_encode(&emit, &text) == 0;
+    bool good = !builder_failed(&uid) && adapter_broadcast_encode(&emit, &text) == 0;
     struct buf *payload = builder_finish(&text);
     builder_reset(&uid);
-    if (!good || payload == NULL) {
+    struct posted *posted = good && payload != NULL ? mem_try_calloc(1, sizeof(*posted)) : NULL;
+    if (posted == NULL) {
+        stream->strayed = true;
         buf_unref(payload);
         return false;
     }
-    struct posted *posted = mem_alloc(sizeof(*posted));
     posted->stream = stream;
     posted->broadcast = broadcast;
     posted->copy = broadcast_ref(broadcast);
     posted->payload = payload;
     posted->serial = ++stream->serial;
     broadcast->serial = posted->serial;
-    sequencer_fly(sequencer, broadcast);
     list_append(&stream->posted, &posted->link);
-    add(stream, buf_bytes(payload), posted);
+    if (!add(stream, posted)) {
+        stream->strayed = true;
+        posted->broadcast = NULL; /* the caller's */
+        stream_posted_drop(posted);
+        return false;
+    }
+    sequencer_fly(sequencer, broadcast);
     if (stream->serial % TRIM_EVERY == 0) {
         trim(stream);
     }

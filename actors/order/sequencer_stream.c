@@ -449,6 +449,8 @@ static void take_entry(struct sequencer_stream *stream, const struct bus_reply *
         if (broadcast->keep_only) {
             sequencer_kept_past(stream->sequencer, broadcast);
         }
+        broadcast->keep_only =
+            broadcast->keep_only || sequencer_kept_repeats(stream->sequencer, broadcast);
         sequencer_deliver(stream->sequencer, broadcast, false);
     } else if (lost) {
         tell_from(stream, id); /* or who comes back would be told that nothing is missing */

@@ -11,6 +11,7 @@
 #include "actors/deliver/broadcast.h"
 #include "actors/deliver/owner.h"
 #include "actors/recover/recovery_state.h"
+#include "actors/recover/room_retained.h"
 #include "actors/rooms/room.h"
 #include "actors/wire_name.h"
 #include "codec/base/mem.h"
@@ -524,27 +525,6 @@ struct recoverable *recovery_claim(struct shard *shard, const struct recovery_cl
 
 /* Returning. */
 
-void recovery_send(
-    struct socket *socket, struct builder *out, uint64_t count, bool starved, uint64_t *counter)
-{
-    struct shard *shard = socket->shard;
-    struct chunk *chunk = count > 0 && !starved ? chunk_take(out) : NULL;
-    builder_reset(out);
-    if (chunk == NULL) {
-        if (count > 0 || starved) {
-            socket_missed(socket);
-        }
-        return;
-    }
-    if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
-        shard->stats.deliveries += count;
-        *counter += count;
-    } else {
-        shard->stats.refused++;
-    }
-    chunk_unref(chunk);
-}
-
 /* Everything behind `after` as one chunk, which an empty outbox takes whatever its size. */
 static void send_missed(const struct recoverable *recoverable, struct socket *socket)
 {
@@ -603,12 +583,27 @@ static void be_live(struct recoverable *recoverable, struct socket *socket)
     recovery_record_later(recoverable);
 }
 
+/* Last values that were told late meanwhile, if any were: it is shown all there are. */
+static void show_late(const struct recoverable *recoverable, struct socket *socket)
+{
+    if (recoverable->resume_after >= recoverable->recovery->late_at) {
+        return;
+    }
+    room_retained_repeat_own(socket);
+    for (uint32_t i = 0; i < recoverable->span_count; i++) {
+        if (!recoverable->spans[i].over) {
+            room_retained_send(socket, recoverable->spans[i].name);
+        }
+    }
+}
+
 static void resume(struct recoverable *recoverable, struct socket *socket)
 {
     send_missed(recoverable, socket);
     rejoin(recoverable, socket);
     leave_user(recoverable);
     be_live(recoverable, socket);
+    show_late(recoverable, socket);
     socket->shard->stats.recovered++;
 }
 

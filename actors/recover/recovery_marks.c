@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What passes a fan-out is numbered, kept, and given its offset.
+ * What passes a fan-out is numbered, kept, and given its offset; and sent again, as one chunk.
  */
 #include "actors/deliver/broadcast.h"
 #include "actors/recover/recovery_state.h"
@@ -65,6 +65,10 @@ struct event *recovery_mark_plain(
 unsigned recovery_number(struct recovery *recovery, struct broadcast *broadcast)
 {
     bool remembered = recovery->rooms != NULL && broadcast->remembered;
+    if (broadcast->late) {
+        recovery->late_at = replay_last(recovery->replay).number + 1;
+        return 0;
+    }
     if (recovery->recovers) {
         replay_add(recovery->replay, broadcast, sched_now(recovery->fanout->shard->sched));
     } else if (remembered) {
@@ -84,4 +88,25 @@ struct event *recovery_mark(
     struct replay_at at = replay_last(recovery->replay);
     return kind == DELIVER_PLAIN ? recovery_mark_plain(recovery, broadcast, at)
                                  : recovery_mark_text(recovery, broadcast->event, at);
+}
+
+void recovery_send(
+    struct socket *socket, struct builder *out, uint64_t count, bool starved, uint64_t *counter)
+{
+    struct shard *shard = socket->shard;
+    struct chunk *chunk = count > 0 && !starved ? chunk_take(out) : NULL;
+    builder_reset(out);
+    if (chunk == NULL) {
+        if (count > 0 || starved) {
+            socket_missed(socket);
+        }
+        return;
+    }
+    if (outbox_append(socket->outbox, &shard->dirty_outboxes, chunk, 0, chunk->len)) {
+        shard->stats.deliveries += count;
+        *counter += count;
+    } else {
+        shard->stats.refused++;
+    }
+    chunk_unref(chunk);
 }

@@ -59,6 +59,7 @@ struct recovery {
     bool recovers; /* sockets; else it is there for the rooms, and none of what follows is used */
     struct replay
         *replay; /* of what is sent; only its numbers and places where none are recovered */
+    uint64_t late_at; /* what was told late is in no log: it came before this number; 0: nothing */
     struct room_memory *rooms; /* NULL: none has a memory */
     struct map by_sid;
     struct map by_pid;

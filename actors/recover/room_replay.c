@@ -60,13 +60,14 @@ static int find(const struct fanout *fanout, struct bytes room, struct bytes sin
 }
 
 int room_replay_check(
-    const struct fanout *fanout, struct bytes room, struct bytes since, bool *ret_missed)
+    const struct fanout *fanout, struct bytes room, struct bytes since, uint64_t *ret_first)
 {
     struct room_missed missed;
     struct replay_at at;
     int status = find(fanout, room, since, &missed);
     if (status == 0) {
-        *ret_missed = room_memory_next(&missed, &at) != NULL;
+        const struct broadcast *first = room_memory_next(&missed, &at);
+        *ret_first = first != NULL ? first->number : UINT64_MAX;
     }
     return status;
 }

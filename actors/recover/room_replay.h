@@ -31,9 +31,12 @@ MUST_CHECK struct bytes room_replay_position(
  */
 MUST_CHECK int room_replay_send(struct socket *socket, struct bytes room, struct bytes since);
 
-/* The same question without sending anything: 0 also when nothing was missed. */
+/*
+ * The same question without sending anything: 0, and the number of the first broadcast that was
+ * missed; UINT64_MAX: none was.
+ */
 MUST_CHECK int room_replay_check(
-    const struct fanout *fanout, struct bytes room, struct bytes since, bool *ret_missed);
+    const struct fanout *fanout, struct bytes room, struct bytes since, uint64_t *ret_first);
 
 /* Whether `socket` goes by a name that `broadcast` is not for. */
 bool room_replay_is_excepted(const struct socket *socket, const struct broadcast *broadcast);

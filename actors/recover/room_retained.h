@@ -5,6 +5,9 @@
 #ifndef ACTORS_RECOVER_ROOM_RETAINED_H
 #define ACTORS_RECOVER_ROOM_RETAINED_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "codec/base/bytes.h"
 
 struct socket;
@@ -16,8 +19,18 @@ struct socket;
  */
 void room_retained_send_own(struct socket *socket);
 
+/* The same to one that continues another, which may have missed some of it. */
+void room_retained_repeat_own(struct socket *socket);
+
 /* Send `socket`, which has become a member of `room` (wire name) in this turn, what is kept there.
  */
 void room_retained_send(struct socket *socket, struct bytes room);
+
+/*
+ * The same to one that is sent what it missed there, from the broadcast `first` (its number) on:
+ * what is older and, behind that (`later`), what is not among what it missed.
+ */
+void room_retained_send_around(
+    struct socket *socket, struct bytes room, uint64_t first, bool later);
 
 #endif

@@ -55,17 +55,36 @@ static struct bytes offset_of(const struct user_since *since)
 bool user_since_is_ahead(
     const struct socket *socket, struct bytes room, const struct user_since *since)
 {
-    bool missed;
+    uint64_t first;
     return since->of_store &&
-           room_replay_check(socket->fanout, room, offset_of(since), &missed) == STATUS_AGAIN;
+           room_replay_check(socket->fanout, room, offset_of(since), &first) == STATUS_AGAIN;
 }
 
 /* Whether a member of the room has all that it was sent, as far as its `since` can say. */
 static bool is_complete(
     const struct socket *socket, struct bytes room, const struct user_since *since)
 {
-    bool missed;
-    return room_replay_check(socket->fanout, room, offset_of(since), &missed) == 0 && !missed;
+    uint64_t first;
+    return room_replay_check(socket->fanout, room, offset_of(since), &first) == 0 &&
+           first == UINT64_MAX;
+}
+
+/*
+ * Send a new member what it missed, and the last values around it: who joins is shown them, before
+ * anything later, though some of them it may have had. False: something is missing.
+ */
+static bool catch_up(struct socket *socket, struct bytes room, const struct user_since *since)
+{
+    uint64_t first;
+    if (room_replay_check(socket->fanout, room, offset_of(since), &first) != 0) {
+        return false;
+    }
+    room_retained_send_around(socket, room, first, false);
+    if (room_replay_send(socket, room, offset_of(since)) != 0) {
+        return false;
+    }
+    room_retained_send_around(socket, room, first, true);
+    return true;
 }
 
 void user_since_fill(struct socket *socket, struct bytes room, const struct user_since *since,
@@ -75,14 +94,13 @@ void user_since_fill(struct socket *socket, struct bytes room, const struct user
     bool recovered = false;
     if (since != NULL && since->said) {
         if (since->of_store) {
-            recovered = fresh ? room_replay_send(socket, room, offset_of(since)) == 0
-                              : is_complete(socket, room, since);
+            recovered = fresh ? catch_up(socket, room, since) : is_complete(socket, room, since);
         }
         room_told->since = recovered ? SERVER_ROOM_RECOVERED : SERVER_ROOM_LOST;
         shard->stats.rejoined += recovered;
         shard->stats.rejoins_lost += !recovered;
     }
-    if (fresh && !recovered) { /* else it had what is kept, or missed it and has it now */
+    if (fresh && !recovered) { /* else it was shown it */
         room_retained_send(socket, room);
     }
     room_told->offset = room_replay_position(socket->fanout, room, at);

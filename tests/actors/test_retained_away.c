@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a node that was away, or is behind the stream, tells of last values; and how much one target
- * may have. (Histories and the other cases are in test_retained.c.)
+ * What a node that was away, or is behind the stream, tells of last values; who is shown them that
+ * comes back; and how much one target, or one tenant, may have. (Histories and the other cases are
+ * in test_retained.c.)
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
 
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/retained.h"
+#include "actors/identity.h"
 #include "actors/inbox/post.h"
+#include "actors/recover/recovery.h"
 #include "actors/user/user.h"
 #include "codec/base/status.h"
+#include "codec/json_scan.h"
 #include "tests/support/client.h"
 #include "tests/support/nodes.h"
 
@@ -23,15 +27,23 @@ struct guest {
     struct client client; /* first */
     unsigned values; /* that came */
     unsigned removals;
+    unsigned last; /* value */
     bool ready; /* hub:ready has come, */
     unsigned before_ready; /* behind so many values */
     unsigned plain[4]; /* numbers of the events "n" */
     unsigned plain_count;
+    unsigned values_first; /* values before the first of these */
+    char ack[256]; /* the last one */
 };
 
 static void on_received(struct client *client, const struct client_packet *packet)
 {
     struct guest *guest = (struct guest *)client;
+    if (packet->is_ack) {
+        (void)snprintf(
+            guest->ack, sizeof(guest->ack), "%.*s", (int)packet->args.len, packet->args.at);
+        return;
+    }
     guest->ready = guest->ready || bytes_eq_str(packet->name, "hub:ready");
     if (bytes_eq_str(packet->name, "n")) {
         cr_assert_lt(guest->plain_count, ARRAY_LEN(guest->plain));
@@ -39,9 +51,11 @@ static void on_received(struct client *client, const struct client_packet *packe
     }
     if (bytes_eq_str(packet->name, "banner")) {
         guest->before_ready += !guest->ready;
-        bool gone = packet->args.len >= 5 && memmem(packet->args.at, packet->args.len, "null", 4);
+        bool gone = bytes_starts(packet->args, BYTES("null"));
         guest->removals += gone;
         guest->values += !gone;
+        guest->values_first += guest->plain_count == 0;
+        guest->last = gone ? 0 : (unsigned)(packet->args.at[0] - '0');
     }
 }
 
@@ -59,11 +73,11 @@ static void enter(struct nodes *nodes, struct guest *guest)
     enter_on(nodes, 1, guest);
 }
 
-static void post_banner(struct nodes *nodes, unsigned number)
+static void post_banner_on(struct nodes *nodes, unsigned node, unsigned number)
 {
     char args[32];
     struct notification_fault fault;
-    struct shard *shard = nodes_on(nodes, 0, 0);
+    struct shard *shard = nodes_on(nodes, node, 0);
     snprintf(args, sizeof(args), "[%u]", number);
     const struct notification_post post = {.is_event = true,
         .target = NOTIFICATION_ALL,
@@ -72,6 +86,11 @@ static void post_banner(struct nodes *nodes, unsigned number)
         .retain = BYTES("banner")};
     cr_assert_eq(post_event_check(shard, &post, &fault), 0);
     cr_assert_eq(post_event(shard, &post), 0);
+}
+
+static void post_banner(struct nodes *nodes, unsigned number)
+{
+    post_banner_on(nodes, 0, number);
 }
 
 static void calm(struct nodes *nodes)
@@ -222,5 +241,226 @@ Test(retained_away, what_is_kept_is_the_first_thing_that_is_told)
     enter_on(nodes, 0, &guest);
     cr_expect(guest.ready);
     cr_expect_eq(guest.before_ready, 2, "%u", guest.before_ready);
+    end(nodes, &guest);
+}
+
+static void remove_banner(struct nodes *nodes)
+{
+    const struct notification_post post = {.is_event = true,
+        .target = NOTIFICATION_ALL,
+        .event = BYTES("banner"),
+        .args = BYTES("[null]"),
+        .retain = BYTES("banner"),
+        .removes = true};
+    cr_assert_eq(post_event(nodes_on(nodes, 0, 0), &post), 0);
+}
+
+/* How often a removal is told that was made while the node was away; `trimmed`: entries of the
+ * stream that it has not read are gone by then, `all` also that of the removal. */
+static unsigned count_removals(bool trimmed, bool all)
+{
+    const struct bytes who = BYTES("v");
+    struct nodes *nodes = nodes_create(1, &two_nodes);
+    struct guest guest;
+    nodes_settle(nodes);
+    post_banner(nodes, 1);
+    calm(nodes);
+    enter(nodes, &guest);
+    fake_redis_reach(nodes->redis, 1, false);
+    fake_redis_drop(nodes->redis, 1, 1);
+    calm(nodes);
+    post_to(nodes, &who, 1, "other", "[1]", "other");
+    remove_banner(nodes);
+    calm(nodes);
+    struct fake_data *data = fake_redis_data(nodes->redis);
+    for (size_t i = 0; trimmed && i < data->stream_count; i++) {
+        size_t left = all || data->streams[i].count == 0 ? 0 : 1;
+        fake_data_delete_oldest(data, data->streams[i].name, data->streams[i].count - left);
+    }
+    fake_redis_reach(nodes->redis, 1, true);
+    calm(nodes);
+    unsigned removals = guest.removals;
+    end(nodes, &guest);
+    return removals;
+}
+
+Test(retained_away, a_removal_that_was_made_meanwhile_is_told_once)
+{
+    unsigned all = count_removals(false, false);
+    unsigned some = count_removals(true, false);
+    unsigned none = count_removals(true, true);
+    cr_expect_eq(all, 1, "the stream brings it: %u", all);
+    cr_expect_eq(some, 1, "it brings it, and lacks something: %u", some);
+    cr_expect_eq(none, 1, "it does not bring it: %u", none);
+}
+
+static struct recoverable *claim(struct nodes *nodes, const char *pid)
+{
+    struct shard *shard = nodes_on(nodes, 1, nodes_user_shard(nodes, 1, "u"));
+    struct claims *claims = claims_new(&(struct claims_fields){.user = BYTES("u")});
+    struct identity *identity = identity_new(claims, false);
+    struct recoverable *claimed = recovery_claim(
+        shard, &(struct recovery_claim){
+                   .nsp = BYTES("/"), .identity = identity, .pid = bytes_of(pid, SOCKET_SID_LEN)});
+    identity_unref(identity);
+    return claimed;
+}
+
+static void enter_as(struct nodes *nodes, struct guest *guest, struct recoverable *claimed)
+{
+    struct shard *shard = nodes_on(nodes, 1, nodes_user_shard(nodes, 1, "u"));
+    *guest = (struct guest){.client.received = on_received};
+    client_continue(&guest->client, shard, "/", "u", WIRE_SIO, claimed);
+    cr_assert_eq(user_attach(shard, &guest->client.socket), 0);
+    nodes_settle(nodes);
+}
+
+/* Whether what a socket has last, which drops, is what there is: two nodes have posted a value, and
+ * the connections of one to Redis break. */
+static bool is_shown_the_last(uint64_t seed)
+{
+    struct nodes_options options = two_nodes;
+    options.recovers = true;
+    struct nodes *nodes = nodes_create(seed, &options);
+    struct guest guest;
+    struct guest other;
+    char pid[SOCKET_SID_LEN];
+    nodes_settle(nodes);
+    enter_as(nodes, &guest, NULL);
+    memcpy(pid, socket_pid(&guest.client.socket).at, sizeof(pid));
+    (void)nodes_on(nodes, 1, nodes_user_shard(nodes, 1, "u"));
+    client_finish(&guest.client, CLOSE_TRANSPORT);
+    post_banner_on(nodes, 0, 2);
+    post_banner_on(nodes, 1, 1);
+    for (uint64_t moves = nodes_dice(nodes, 40); moves > 0 && nodes_step(nodes); moves--) {
+    }
+    fake_redis_drop(nodes->redis, 1, 1);
+    calm(nodes);
+    enter_as(nodes, &other, NULL);
+    struct recoverable *claimed = claim(nodes, pid);
+    enter_as(nodes, &guest, claimed);
+    bool same = guest.last == other.last;
+    client_finish(&other.client, CLOSE_TRANSPORT);
+    end(nodes, &guest);
+    return same;
+}
+
+/*
+ * A value whose entry came behind another one, while it was told before it, is told again to those
+ * who are there, and that is in no log: who dropped is shown it when it comes back.
+ */
+Test(retained_away, who_is_continued_is_shown_what_was_told_late)
+{
+    unsigned wrong = 0;
+    for (uint64_t seed = 1; seed <= 400; seed++) {
+        wrong += !is_shown_the_last(seed);
+    }
+    cr_expect_eq(wrong, 0, "%u times", wrong);
+}
+
+/* Values of `tenant`, in rooms of its own, until one is refused; what is told of that. */
+static const char *fill(struct nodes *nodes, const char *tenant, unsigned *count)
+{
+    static struct notification_fault fault;
+    for (unsigned i = 0; i < 1000; i++, (*count)++) {
+        char room[16];
+        (void)snprintf(room, sizeof(room), "room-%u", i);
+        const struct bytes who = bytes_str(room);
+        const struct notification_post post = {.is_event = true,
+            .target = NOTIFICATION_ROOMS,
+            .targets = &who,
+            .target_count = 1,
+            .tenant = bytes_str(tenant),
+            .event = BYTES("banner"),
+            .args = BYTES("[1]"),
+            .retain = BYTES("banner")};
+        struct shard *shard = nodes_on(nodes, 0, 0);
+        if (post_event_check(shard, &post, &fault) != 0) {
+            return fault.message;
+        }
+        cr_assert_eq(post_event(shard, &post), 0);
+        nodes_settle(nodes);
+    }
+    return "";
+}
+
+Test(retained_away, one_tenant_fills_a_quarter_and_leaves_the_rest_to_others)
+{
+    struct nodes_options options = two_nodes;
+    options.retain_bytes = 256 << 10;
+    struct nodes *nodes = nodes_create(1, &options);
+    nodes->node[0].config.tenants = nodes->node[1].config.tenants = true;
+    nodes_settle(nodes);
+    unsigned red = 0;
+    unsigned again = 0;
+    unsigned blue = 0;
+    cr_expect_not_null(strstr(fill(nodes, "red", &red), "part of one tenant"));
+    cr_expect_gt(red, 20, "%u", red);
+    cr_expect_leq(
+        nodes_stat(nodes, 0, offsetof(struct shard_stats, retain.bytes)), options.retain_bytes / 4);
+    cr_expect_not_null(strstr(fill(nodes, "red", &again), "part of one tenant"));
+    cr_expect_eq(again, red, "a new value of a name takes the place of the one before");
+    cr_expect_not_null(strstr(fill(nodes, "blue", &blue), "part of one tenant"));
+    cr_expect_geq(blue + 1, red, "%u", blue);
+    cr_expect_eq(nodes_stat(nodes, 0, offsetof(struct shard_stats, retain.dropped)), 3);
+    nodes_destroy(nodes);
+}
+
+static void post_in(struct nodes *nodes, const char *event, const char *args, const char *name)
+{
+    const struct bytes room = BYTES("mem:r");
+    const struct notification_post post = {.is_event = true,
+        .target = NOTIFICATION_ROOMS,
+        .targets = &room,
+        .target_count = 1,
+        .event = bytes_str(event),
+        .args = bytes_str(args),
+        .retain = bytes_str(name)};
+    cr_assert_eq(post_event(nodes_on(nodes, 0, 0), &post), 0);
+    calm(nodes);
+}
+
+static void join_since(struct nodes *nodes, struct guest *guest, const char *since)
+{
+    char text[512];
+    (void)nodes_on(nodes, 1, nodes_user_shard(nodes, 1, "u"));
+    (void)snprintf(
+        text, sizeof(text), "[\"join_room\",{\"roomId\":\"mem:r\",\"since\":%s}]", since);
+    user_event(&guest->client.socket, bytes_str(text), &(uint64_t){1}, NULL, 0);
+    calm(nodes);
+}
+
+/* Who joins with the position that a backend has read has not seen what was kept before that. */
+Test(retained_away, who_joins_with_a_position_is_shown_what_is_kept)
+{
+    struct nodes_options options = two_nodes;
+    options.replay = 100;
+    struct nodes *nodes = nodes_create(1, &options);
+    struct guest guest;
+    char since[256];
+    struct bytes offset;
+    nodes_settle(nodes);
+    post_in(nodes, "banner", "[7]", "banner");
+    enter(nodes, &guest);
+    join_since(nodes, &guest, "null");
+    cr_assert_eq(json_scan_get(bytes_str(guest.ack), "offset", &offset), 0, "%s", guest.ack);
+    (void)snprintf(since, sizeof(since), "{\"epoch\":\"epoch-1\",\"offset\":%.*s}", (int)offset.len,
+        offset.at);
+    (void)nodes_on(nodes, 1, nodes_user_shard(nodes, 1, "u"));
+    client_finish(&guest.client, CLOSE_TRANSPORT);
+    post_in(nodes, "n", "[1]", "");
+    enter(nodes, &guest);
+    join_since(nodes, &guest, since);
+    cr_expect_not_null(strstr(guest.ack, "\"recovered\":true"), "%s", guest.ack);
+    cr_expect(
+        guest.values == 1 && guest.last == 7 && guest.values_first == 1, "before what it missed");
+    cr_expect_eq(guest.plain_count, 1);
+    (void)nodes_on(nodes, 1, nodes_user_shard(nodes, 1, "u"));
+    client_finish(&guest.client, CLOSE_TRANSPORT);
+    post_in(nodes, "banner", "[8]", "banner");
+    enter(nodes, &guest);
+    join_since(nodes, &guest, since);
+    cr_expect(
+        guest.values == 1 && guest.last == 8, "it is among what was missed: %u", guest.values);
     end(nodes, &guest);
 }
