@@ -55,12 +55,14 @@ void connect_log_closed(struct socket *socket, enum close_reason reason)
         return;
     }
     struct socket_handshake handshake = describe(socket);
+    /* One that another socket continues is in no namespace any more. */
+    struct bytes nsp = socket->fanout != NULL ? socket_nsp(socket) : bytes_of("", 0);
     uint64_t now = sched_wall(socket->shard->sched);
     uint64_t since = handshake.issued_ms;
     log_info("CLOSED", "a client is gone",
         "user=%s node=%s transport=%s nsp=%s reason=%s ms=%llu socket=%s suppressed=%u",
         log_quote(identity_key(socket->identity)), hub_shard_of(socket->shard)->hub->node,
-        handshake.transport, log_quote(socket_nsp(socket)), close_name(reason),
+        handshake.transport, log_quote(nsp), close_name(reason),
         since > 0 && since < now ? (unsigned long long)(now - since) : 0ULL,
         log_quote(bytes_of(socket->sid, SOCKET_SID_LEN)), suppressed);
 }
