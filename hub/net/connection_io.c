@@ -91,6 +91,11 @@ static bool is_delivery_due(const struct connection *connection)
     return connection->kept != NULL && !list_empty(&connection->kept->task.link);
 }
 
+bool connection_holds(const struct connection *connection)
+{
+    return connection->pauses > 0 || connection->moving || is_delivery_due(connection);
+}
+
 /* Show the owner the kept bytes and keep what it leaves. */
 static void offer_kept(struct connection *connection)
 {
@@ -203,8 +208,12 @@ void connection_ready(struct poller_socket *socket, unsigned ready)
 
 void connection_start_reading(struct connection *connection)
 {
-    if (connection->state == OPEN && connection->pauses == 0 && !connection->moving &&
-        !is_delivery_due(connection) && !connection_want(connection, POLLER_READ, 0)) {
+    if (connection->state != OPEN || connection_holds(connection)) {
+        return;
+    }
+    if (connection->sealed && connection->part->seal->ended(connection)) {
+        connection_close(connection, CLOSE_PEER, true);
+    } else if (!connection_want(connection, POLLER_READ, 0)) {
         connection_close(connection, CLOSE_TRANSPORT, false);
     }
 }

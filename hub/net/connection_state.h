@@ -109,6 +109,8 @@ struct connection_seal {
     bool (*reads)(struct connection *connection, char **ret_at, size_t *ret_size);
     /* Bytes of the wire have come. */
     void (*take)(struct connection *connection, struct bytes input);
+    /* Whether the peer has said that nothing follows, also when its FIN has not come. */
+    bool (*ended)(const struct connection *connection);
     /* Write what waits, as far as the kernel takes it. */
     void (*flush)(struct connection *connection);
     /* Whether what is in the outbox can be sent, now or when the kernel takes it. */
@@ -145,7 +147,10 @@ struct shard *connection_shard(const struct connection *connection);
 /* Change what the socket wants; false when it cannot be asked for. */
 bool connection_want(struct connection *connection, unsigned more, unsigned less);
 
-/* Read, if nothing speaks against it. */
+/* Whether its owner is to be shown more before anything that follows counts, also the end. */
+bool connection_holds(const struct connection *connection);
+
+/* Read, if nothing speaks against it; who has said that nothing follows is closed. */
 void connection_start_reading(struct connection *connection);
 
 /* A connection without its TLS; statuses and `fd` as in connection_open. */

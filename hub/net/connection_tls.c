@@ -8,7 +8,7 @@
  * counts in the outbox until it is gone. Handshakes have a part of each turn; who finds it used up
  * is read in the next one.
  *
- * Order of this file: the loop's part, writing, reading, the end, life and moving.
+ * Order of this file: the loop's part, failures, writing, reading, the end, life and moving.
  */
 #include "hub/net/connection.h"
 
@@ -72,6 +72,37 @@ const struct tls_counts *connection_tls_counts(const struct loop *loop)
 {
     struct loop_local *local = loop_get_local(loop, LOOP_TLS);
     return local != NULL ? &container_of(local, struct tls_local, local)->desk.counts : NULL;
+}
+
+/* --- failures --- */
+
+static void report(struct connection *connection, bool shaking)
+{
+    struct tls_local *local = local_of(connection_loop(connection));
+    char remote[46];
+    unsigned suppressed;
+    if (!log_allow(&local->log_limit, &suppressed)) {
+        return;
+    }
+    connection_remote(connection, remote);
+    if (shaking) {
+        log_info("TLS-HANDSHAKE", "a TLS handshake did not come to its end",
+            "remote=%s reason=%s error=%s suppressed=%u", remote,
+            log_quote(bytes_str(tls_failure_text(local->desk.failure))),
+            log_quote(bytes_str(local->desk.detail)), suppressed);
+    } else {
+        log_info("TLS-BROKEN", "what came over a TLS connection ended it",
+            "remote=%s error=%s suppressed=%u", remote, log_quote(bytes_str(local->desk.detail)),
+            suppressed);
+    }
+}
+
+/* What has broken the stream ends the connection; `flushes`: what was to be sent before still is.
+ */
+static void close_broken(struct connection *connection, bool flushes)
+{
+    bool starved = desk_of(connection)->failure == TLS_FAILED_MEMORY;
+    connection_close(connection, starved ? CLOSE_NO_MEMORY : CLOSE_PROTOCOL, flushes && !starved);
 }
 
 /* --- writing --- */
@@ -182,7 +213,8 @@ static bool seal_some(struct connection *connection)
     size_t plain =
         tls_stream_seal(sealed_of(connection)->stream, desk_of(connection), ranges, count);
     if (plain == 0) {
-        connection_close(connection, CLOSE_NO_MEMORY, false);
+        report(connection, false);
+        close_broken(connection, false);
         return false;
     }
     return send_made(connection, plain) && is_writing(connection) && connection->outbox.bytes > 0;
@@ -236,27 +268,6 @@ static bool may_read(struct connection *connection, char **ret_at, size_t *ret_s
     return true;
 }
 
-static void report(struct connection *connection, bool shaking)
-{
-    struct tls_local *local = local_of(connection_loop(connection));
-    char remote[46];
-    unsigned suppressed;
-    if (!log_allow(&local->log_limit, &suppressed)) {
-        return;
-    }
-    connection_remote(connection, remote);
-    if (shaking) {
-        log_info("TLS-HANDSHAKE", "a TLS handshake did not come to its end",
-            "remote=%s reason=%s error=%s suppressed=%u", remote,
-            log_quote(bytes_str(tls_failure_text(local->desk.failure))),
-            log_quote(bytes_str(local->desk.detail)), suppressed);
-    } else {
-        log_info("TLS-BROKEN", "what came over a TLS connection ended it",
-            "remote=%s error=%s suppressed=%u", remote, log_quote(bytes_str(local->desk.detail)),
-            suppressed);
-    }
-}
-
 /* Take what is in `input`; returns how much of it is plain now, in the buffer of the loop. */
 static size_t open_input(struct connection *connection, struct bytes input)
 {
@@ -285,11 +296,17 @@ static void take_sealed(struct connection *connection, struct bytes input)
     if (len > 0 && connection->state == OPEN) {
         connection_take_input(connection, bytes_of(connection->part->buffer, len));
     }
-    if (state == TLS_CLOSED) {
+    if (state == TLS_CLOSED && !connection_holds(connection)) {
         connection_close(connection, CLOSE_PEER, true);
     } else if (state == TLS_BROKEN) {
-        connection_close(connection, CLOSE_PROTOCOL, true);
+        close_broken(connection, true);
     }
+}
+
+static bool has_ended(const struct connection *connection)
+{
+    const struct tls_stream *stream = sealed_of(connection)->stream;
+    return stream != NULL && tls_stream_state(stream) == TLS_CLOSED;
 }
 
 /* --- the end --- */
@@ -326,6 +343,7 @@ static bool has_pending(const struct connection *connection)
 static const struct connection_seal seal = {
     .reads = may_read,
     .take = take_sealed,
+    .ended = has_ended,
     .flush = flush_sealed,
     .can_flush = can_flush,
     .end = end_sealed,

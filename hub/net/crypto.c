@@ -22,6 +22,46 @@
 
 enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192, P256_BYTES = 32 };
 
+/* --- memory -------------------------------------------------------------------------------- */
+
+/* What OpenSSL makes for a digest or a key has some 100 bytes, for a connection's records 17 KiB.
+ */
+enum { SMALL_MAX = 4 << 10 };
+
+static void *allocate(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    if (size == 0) {
+        return NULL;
+    }
+    return size <= SMALL_MAX ? mem_lib_malloc(size) : mem_try_alloc(size);
+}
+
+static void let_go(void *at, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    mem_free(at);
+}
+
+static void *reallocate(void *at, size_t size, const char *file, int line)
+{
+    if (at == NULL) {
+        return allocate(size, file, line);
+    }
+    if (size == 0) {
+        mem_free(at);
+        return NULL;
+    }
+    return size <= SMALL_MAX ? mem_lib_realloc(at, size) : mem_try_realloc(at, size);
+}
+
+bool crypto_use_reserve(void)
+{
+    return CRYPTO_set_mem_functions(allocate, reallocate, let_go) == 1;
+}
+
 /* --- digests ------------------------------------------------------------------------------- */
 
 /* Fetched once, for the life of the process: EVP_sha256() is looked up by name in every call. */

@@ -3,7 +3,7 @@
  * crypto - the digests and key formats Peal needs, over OpenSSL.
  *
  * All functions are for any thread. A failure inside OpenSSL's digests (they only allocate)
- * aborts.
+ * aborts: crypto_use_reserve.
  */
 #ifndef HUB_NET_CRYPTO_H
 #define HUB_NET_CRYPTO_H
@@ -17,6 +17,14 @@
 #include "codec/base/check.h"
 
 enum { CRYPTO_SHA1_LEN = 20, CRYPTO_SHA256_LEN = 32, CRYPTO_HASH128_LEN = 16 };
+
+/*
+ * Have OpenSSL allocate with the reserve of mem.h behind it, so that a digest does not end the
+ * program while there is some; what is larger than 4 KiB (a connection's records) fails instead, as
+ * all that peers can make many. Before anything else of OpenSSL in the process; false: it is too
+ * late.
+ */
+MUST_CHECK bool crypto_use_reserve(void);
 
 /* SHA-1 (FIPS 180-4): for the WebSocket accept key only (RFC 6455 4.2.2). */
 void crypto_sha1(struct bytes content, uint8_t ret_digest[CRYPTO_SHA1_LEN]);

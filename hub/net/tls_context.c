@@ -68,10 +68,24 @@ static int complain(const struct subject *subject, int status, const char *what)
     return status;
 }
 
+static int starve(const struct subject *subject)
+{
+    return complain(subject, STATUS_NOMEM, "there is no memory for it");
+}
+
+static bool is_starved(void)
+{
+    return ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE ||
+           ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
+}
+
 /* As complain, with OpenSSL's own words behind it. */
 static int complain_ssl(const struct subject *subject, const char *what)
 {
     const char *why = ERR_reason_error_string(ERR_peek_last_error());
+    if (is_starved()) {
+        return starve(subject);
+    }
     complain(subject, STATUS_INVALID, what);
     if (why != NULL) {
         builder_printf(subject->error, " (%s)", why);
@@ -85,14 +99,16 @@ static int read_file(const struct subject *subject, struct builder *content)
     if (status == STATUS_TOO_LARGE) {
         return complain(subject, STATUS_INVALID, "is larger than 1 MiB");
     }
+    if (status == STATUS_NOMEM) {
+        return starve(subject);
+    }
     return status == 0 ? 0 : complain(subject, status, strerror(errno));
 }
 
+/* To be read by OpenSSL, or NULL: no memory. */
 static BIO *open_text(struct bytes text)
 {
-    BIO *bio = BIO_new_mem_buf(text.len > 0 ? text.at : "", (int)text.len);
-    CHECK(bio != NULL);
-    return bio;
+    return BIO_new_mem_buf(text.len > 0 ? text.at : "", (int)text.len);
 }
 
 /* --- certificates --- */
@@ -158,9 +174,11 @@ static int add_chain(const struct subject *subject, BIO *bio, SSL_CTX *ctx)
 static int use_cert(const struct subject *subject, struct bytes text, struct pair *pair)
 {
     BIO *bio = open_text(text);
-    X509 *leaf = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    X509 *leaf = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
     int status = 0;
-    if (leaf == NULL) {
+    if (bio == NULL || (leaf == NULL && is_starved())) {
+        status = starve(subject);
+    } else if (leaf == NULL) {
         status = complain(subject, STATUS_INVALID, "holds no PEM certificate");
     } else if (SSL_CTX_use_certificate(pair->ctx, leaf) != 1) {
         status = complain_ssl(subject, "the certificate cannot be used");
@@ -186,9 +204,11 @@ static int use_key(const struct subject *subject, struct bytes text, struct pair
 {
     bool asked = false;
     BIO *bio = open_text(text);
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_phrase, &asked);
+    EVP_PKEY *key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_phrase, &asked) : NULL;
     int status = 0;
-    if (asked) {
+    if (bio == NULL || (key == NULL && is_starved())) {
+        status = starve(subject);
+    } else if (asked) {
         status = complain(subject, STATUS_INVALID, "the key has a pass phrase: give one without");
     } else if (key == NULL) {
         status = complain(subject, STATUS_INVALID, "holds no PEM private key");
@@ -202,14 +222,25 @@ static int use_key(const struct subject *subject, struct bytes text, struct pair
     return status;
 }
 
+static int name_pair(struct pair *pair, const struct subject *cert)
+{
+    size_t size = strlen(cert->file) + 1;
+    pair->file = mem_try_alloc(size);
+    if (pair->file == NULL) {
+        return starve(cert);
+    }
+    memcpy(pair->file, cert->file, size);
+    return 0;
+}
+
 static int load_pair(
     const struct tls_options *options, size_t index, struct builder *error, struct pair *pair)
 {
     struct builder text = {.max = FILE_MAX};
     struct subject cert = {options, options->names.cert, options->certs[index], error};
     struct subject key = {options, options->names.key, options->keys[index], error};
-    pair->file = mem_dup(cert.file, strlen(cert.file));
-    int status = read_file(&cert, &text);
+    int status = name_pair(pair, &cert);
+    status = status == 0 ? read_file(&cert, &text) : status;
     status = status == 0 ? use_cert(&cert, builder_bytes(&text), pair) : status;
     builder_clear(&text);
     status = status == 0 ? read_file(&key, &text) : status;
@@ -224,41 +255,54 @@ static int load_pair(
 
 /* --- the rules --- */
 
-/* Those that may certify the other side; their names are told to a client. */
-static int trust(const struct tls_options *options, struct builder *error, SSL_CTX *ctx)
+/* Each certificate of the file becomes one that may certify the other side; their names are told to
+ * a client. */
+static int add_issuers(const struct subject *subject, struct bytes text, bool calls, SSL_CTX *ctx)
 {
-    struct builder text = {.max = FILE_MAX};
-    struct subject subject = {options, options->names.ca, options->ca, error};
-    int status = read_file(&subject, &text);
-    BIO *bio = open_text(builder_bytes(&text));
+    BIO *bio = open_text(text);
     unsigned count = 0;
+    int status = bio != NULL ? 0 : starve(subject);
     X509 *ca;
     while (status == 0 && (ca = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
         count++;
         if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), ca) != 1 ||
-            (!options->calls && SSL_CTX_add_client_CA(ctx, ca) != 1)) {
-            status = complain_ssl(&subject, "a certificate cannot be used");
+            (!calls && SSL_CTX_add_client_CA(ctx, ca) != 1)) {
+            status = complain_ssl(subject, "a certificate cannot be used");
         }
         X509_free(ca);
     }
-    if (status == 0 && count == 0) {
-        status = complain(&subject, STATUS_INVALID, "holds no PEM certificate");
-    } else if (status == 0 && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
-        status = complain_ssl(&subject, "a certificate cannot be read");
+    bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    if (status == 0 && is_starved()) {
+        status = starve(subject);
+    } else if (status == 0 && count == 0) {
+        status = complain(subject, STATUS_INVALID, "holds no PEM certificate");
+    } else if (status == 0 && !at_end) {
+        status = complain_ssl(subject, "a certificate cannot be read");
     }
     ERR_clear_error();
-    /* Sessions that began under other rules do not come back by their tickets. */
-    uint8_t rules[CRYPTO_SHA256_LEN];
-    crypto_sha256(builder_bytes(&text), rules);
-    CHECK(SSL_CTX_set_session_id_context(ctx, rules, sizeof(rules)) == 1);
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    /* The certificate of who comes back by a ticket is not looked at again, also when it has ended.
-     */
-    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-    if (!options->calls) {
-        CHECK(SSL_CTX_set_num_tickets(ctx, 0) == 1);
-    }
     BIO_free(bio);
+    return status;
+}
+
+/* Who may be on the other side. */
+static int trust(const struct tls_options *options, struct builder *error, SSL_CTX *ctx)
+{
+    struct builder text = {.max = FILE_MAX};
+    struct subject subject = {options, options->names.ca, options->ca, error};
+    uint8_t rules[CRYPTO_SHA256_LEN];
+    int status = read_file(&subject, &text);
+    status =
+        status == 0 ? add_issuers(&subject, builder_bytes(&text), options->calls, ctx) : status;
+    if (status == 0) {
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+        /* The certificate of who comes back by a ticket is not looked at again, also when it has
+         * ended; nor do sessions come back that began under other rules. */
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+        crypto_sha256(builder_bytes(&text), rules);
+        bool set = SSL_CTX_set_session_id_context(ctx, rules, sizeof(rules)) == 1 &&
+                   (options->calls || SSL_CTX_set_num_tickets(ctx, 0) == 1);
+        status = set ? 0 : starve(&subject);
+    }
     builder_reset(&text);
     return status;
 }
@@ -279,32 +323,42 @@ static int use_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_
     EVP_MAC_CTX *mac, int seals);
 static int choose_pair(SSL *ssl, int *alert, void *context);
 
-/* One for each certificate: OpenSSL keeps the rules and the certificate in one object. */
-static SSL_CTX *make_ctx(struct tls_context *context, const struct tls_options *options)
+/* The rules of a listener, with what is chosen during a handshake; false: no memory. */
+static bool set_server(struct tls_context *context, const struct tls_options *options, SSL_CTX *ctx)
 {
-    SSL_CTX *ctx = SSL_CTX_new(options->calls ? TLS_client_method() : TLS_server_method());
-    CHECK(ctx != NULL);
-    CHECK(SSL_CTX_set_min_proto_version(ctx, options->only_13 ? TLS1_3_VERSION : TLS1_2_VERSION) ==
-          1);
-    CHECK(SSL_CTX_set_cipher_list(ctx, CIPHERS_12) == 1);
-    CHECK(SSL_CTX_set1_groups_list(ctx, GROUPS) == 1);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY); /* tls_stream counts records that say nothing */
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_verify(ctx, options->calls ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
-    if (options->calls) {
-        return ctx;
-    }
     static const unsigned char rules[] = "peal";
-    CHECK(SSL_CTX_set_session_id_context(ctx, rules, sizeof(rules) - 1) == 1);
-    CHECK(SSL_CTX_set_num_tickets(ctx, 1) == 1);
     SSL_CTX_set_timeout(ctx, TLS_TICKET_WINDOW_S);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, use_ticket_key);
     SSL_CTX_set_tlsext_servername_callback(ctx, choose_pair);
     SSL_CTX_set_tlsext_servername_arg(ctx, context);
     if (options->http) {
         SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
+    }
+    return SSL_CTX_set_session_id_context(ctx, rules, sizeof(rules) - 1) == 1 &&
+           SSL_CTX_set_num_tickets(ctx, 1) == 1;
+}
+
+/* One for each certificate: OpenSSL keeps the rules and the certificate in one object. NULL: no
+ * memory, since all that is asked for here is there in every OpenSSL 3. */
+static SSL_CTX *make_ctx(struct tls_context *context, const struct tls_options *options)
+{
+    SSL_CTX *ctx = SSL_CTX_new(options->calls ? TLS_client_method() : TLS_server_method());
+    int least = options->only_13 ? TLS1_3_VERSION : TLS1_2_VERSION;
+    if (ctx == NULL) {
+        return NULL;
+    }
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY); /* tls_stream counts records that say nothing */
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_verify(ctx, options->calls ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+    bool set = SSL_CTX_set_min_proto_version(ctx, least) == 1 &&
+               SSL_CTX_set_cipher_list(ctx, CIPHERS_12) == 1 &&
+               SSL_CTX_set1_groups_list(ctx, GROUPS) == 1 &&
+               (options->calls || set_server(context, options, ctx));
+    if (!set) {
+        SSL_CTX_free(ctx);
+        return NULL;
     }
     return ctx;
 }
@@ -315,6 +369,10 @@ static int add_pair(
     size_t index = context->count++;
     struct pair *pair = &context->pairs[index];
     pair->ctx = make_ctx(context, options);
+    if (pair->ctx == NULL) {
+        struct subject whole = {options, options->names.cert, "TLS", error};
+        return starve(&whole);
+    }
     int status = index < options->count ? load_pair(options, index, error, pair) : 0;
     if (status == 0 && options->ca[0] != '\0') {
         status = trust(options, error, pair->ctx);
@@ -388,8 +446,13 @@ int tls_context_new(
     const struct tls_options *options, struct builder *error, struct tls_context **ret_context)
 {
     size_t count = options->count > 0 ? options->count : 1;
-    struct tls_context *context = mem_alloc(sizeof(*context) + count * sizeof(context->pairs[0]));
+    struct tls_context *context =
+        mem_try_calloc(1, sizeof(*context) + count * sizeof(context->pairs[0]));
     int status = 0;
+    if (context == NULL) {
+        struct subject whole = {options, options->names.cert, "TLS", error};
+        return starve(&whole);
+    }
     atomic_init(&context->refs, 1);
     context->calls = options->calls;
     tls_ticket_prepare(options->ticket_secret, &context->tickets);

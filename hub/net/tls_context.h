@@ -50,8 +50,8 @@ struct tls_options {
  * Read the files and check that they fit. A listener chooses the first certificate that is for the
  * name that the client asks for (SNI), else the first; with `ca` it wants a certificate of the
  * client's. Warns of a certificate that has ended, has not begun, ends in less than 14 days, or is
- * its own issuer. STATUS_INVALID, STATUS_NOT_FOUND, STATUS_IO: a sentence that begins with the
- * setting is appended to `error`. Blocks to read.
+ * its own issuer. STATUS_INVALID, STATUS_NOT_FOUND, STATUS_IO, STATUS_NOMEM: a sentence that begins
+ * with the setting is appended to `error`, and those in force stay so. Blocks to read.
  */
 MUST_CHECK int tls_context_new(
     const struct tls_options *options, struct builder *error, struct tls_context **ret_context);

@@ -133,6 +133,9 @@ static bool make_ssl(struct tls_stream *stream)
 static enum tls_failure failure_of(unsigned long error)
 {
     int reason = ERR_GET_LIB(error) == ERR_LIB_SSL ? ERR_GET_REASON(error) : 0;
+    if (ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE) {
+        return TLS_FAILED_MEMORY;
+    }
     switch (reason) {
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_VERSION_TOO_LOW:
@@ -216,7 +219,7 @@ static bool keep_first(struct tls_stream *stream, size_t len)
     if (part > 0) {
         first = mem_try_realloc(first, sizeof(*first) + had + part);
         if (first == NULL) {
-            fail(stream, TLS_FAILED_GONE, "no memory");
+            fail(stream, TLS_FAILED_MEMORY, "no memory");
             return false;
         }
         memcpy(first->at + had, stream->input.at, part);
@@ -273,7 +276,7 @@ bool tls_stream_begin(struct tls_stream *stream, struct tls_desk *desk, const ch
     stream->desk = desk;
     stream->input = bytes_of(NULL, 0);
     if (!make_ssl(stream) || (name != NULL && !tls_context_expect(stream->ssl, name))) {
-        fail(stream, TLS_FAILED_GONE, "no memory");
+        fail(stream, TLS_FAILED_MEMORY, "no memory");
         return false;
     }
     shake(stream);
@@ -321,7 +324,7 @@ size_t tls_stream_open(
     stream->input = input;
     if (stream->ssl == NULL && stream->state == TLS_SHAKING && take_first(stream) &&
         !make_ssl(stream)) {
-        fail(stream, TLS_FAILED_GONE, "no memory");
+        fail(stream, TLS_FAILED_MEMORY, "no memory");
     }
     if (stream->state == TLS_SHAKING && stream->ssl != NULL) {
         shake(stream);
@@ -348,6 +351,19 @@ static struct bytes gather(struct tls_desk *desk, const struct iovec *ranges, si
     return bytes_of(desk->record, len);
 }
 
+/* OpenSSL says nothing while a message of the peer (a key update) is there in part: nobody sends
+ * one in parts, and what waits for the rest of it would wait for as long as the peer likes. */
+static void fail_sealing(struct tls_stream *stream)
+{
+    if (builder_failed(&stream->desk->out)) {
+        fail(stream, TLS_FAILED_MEMORY, "no memory");
+    } else if (ERR_peek_error() != 0) {
+        fail_ssl(stream);
+    } else {
+        fail(stream, TLS_FAILED_MALFORMED, "a message that has not come whole");
+    }
+}
+
 size_t tls_stream_seal(
     struct tls_stream *stream, struct tls_desk *desk, const struct iovec *ranges, size_t count)
 {
@@ -361,7 +377,7 @@ size_t tls_stream_seal(
     ERR_clear_error();
     int wrote = SSL_write(stream->ssl, plain.at, (int)plain.len);
     if (wrote != (int)plain.len) {
-        fail_ssl(stream);
+        fail_sealing(stream);
         return 0;
     }
     return plain.len;

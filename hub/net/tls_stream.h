@@ -93,7 +93,8 @@ size_t tls_stream_open(
 
 /*
  * Seal the first TLS_RECORD bytes of `ranges` into desk.out; returns how many were taken, 0 when
- * it is broken or there is no memory. Once it is ready, and not broken.
+ * that has broken it (desk.failure: TLS_FAILED_MEMORY, or something of the peer's). Once it is
+ * ready, and not broken.
  */
 size_t tls_stream_seal(
     struct tls_stream *stream, struct tls_desk *desk, const struct iovec *ranges, size_t count);

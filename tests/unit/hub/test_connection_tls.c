@@ -41,6 +41,7 @@ struct script {
     uint32_t deadline_ms;
     const char *greets;
     bool moves;
+    bool pauses; /* after each unit, until resumed */
 };
 
 static bool append(struct connection *connection, const void *at, size_t len)
@@ -57,7 +58,7 @@ static size_t on_bytes(struct connection *connection, struct bytes bytes)
     struct script *script = connection_owner(connection);
     size_t record = script->record > 0 ? script->record : 1;
     size_t used = bytes.len - bytes.len % record;
-    if (script->moves && used > record) {
+    if ((script->moves || script->pauses) && used > record) {
         used = record;
     }
     script->seen += used;
@@ -66,6 +67,8 @@ static size_t on_bytes(struct connection *connection, struct bytes bytes)
     }
     if (script->close_at > 0 && script->seen >= script->close_at) {
         connection_close(connection, CLOSE_NORMAL, true);
+    } else if (script->pauses && used > 0) {
+        connection_pause(connection);
     } else if (script->moves && used > 0) {
         unsigned here = sched_shard(loop_shard(connection_loop(connection))->sched);
         connection_move(connection, !here, on_arrived, script);
@@ -366,6 +369,75 @@ Test(connection_tls, moves_take_the_keys_and_what_was_opened_along)
     cr_expect_eq(count(script).open, 0);
     free(text);
     free(back);
+    stop(script);
+}
+
+/* --- the end in one read with what is before it --- */
+
+/* Carry bytes of a client over memory until its handshake is done and its server knows. */
+static int dial_by_hand(struct script *script, struct tls_client *client)
+{
+    char bytes[8192];
+    int fd = rig_connect(&script->rig);
+    begin(script, client, -1);
+    for (bool done = false; !done;) {
+        done = tls_client_shake(client);
+        size_t len = tls_client_take(client, bytes, sizeof(bytes));
+        cr_assert(rig_send(fd, bytes_of(bytes, len)));
+        ssize_t got = done ? 0 : recv(fd, bytes, sizeof(bytes), 0);
+        cr_assert_geq(got, 0);
+        tls_client_give(client, bytes_of(bytes, (size_t)got));
+    }
+    script->dialled++;
+    cr_assert(rig_wait(&script->rig, 0, has_shaken, script));
+    return fd;
+}
+
+static bool has_seen(void *arg)
+{
+    const struct script *script = arg;
+    return script->seen == 100 * script->dialled;
+}
+
+static void resume(void *arg)
+{
+    struct script *script = arg;
+    script->dialled++; /* units that it is to have seen */
+    connection_resume(script->connection);
+}
+
+/* Three requests and the end, where each is answered before the next one is looked at. */
+Test(connection_tls, what_came_with_the_end_is_taken_before_it_counts)
+{
+    enum { UNITS = 3, LEN = 100 * UNITS };
+    struct script *script = start(1);
+    struct tls_client client;
+    char bytes[4096];
+    char back[LEN];
+    char *text = make_text(LEN);
+    script->record = 100;
+    script->pauses = true;
+    int fd = dial_by_hand(script, &client);
+    cr_assert(tls_client_send(&client, bytes_of(text, LEN)));
+    cr_assert_eq(SSL_shutdown(client.ssl), 0);
+    size_t len = tls_client_take(&client, bytes, sizeof(bytes));
+    cr_assert(rig_send(fd, bytes_of(bytes, len)));
+    cr_expect(rig_wait(&script->rig, 0, has_seen, script));
+    for (unsigned i = 1; i < UNITS; i++) {
+        cr_assert_not(is_closed(script));
+        rig_call(&script->rig, 0, resume, script);
+        cr_assert(rig_wait(&script->rig, 0, has_seen, script), "unit %u", i);
+    }
+    rig_call(&script->rig, 0, resume, script);
+    cr_expect(rig_wait(&script->rig, 0, is_closed, script));
+    cr_expect_eq(script->reason, CLOSE_PEER);
+    for (ssize_t got; (got = recv(fd, bytes, sizeof(bytes), 0)) > 0;) {
+        tls_client_give(&client, bytes_of(bytes, (size_t)got));
+    }
+    cr_expect_eq(tls_client_recv(&client, back, LEN), LEN);
+    cr_expect_eq(memcmp(text, back, LEN), 0);
+    hang_up(&client, fd);
+    free(text);
     stop(script);
 }
 

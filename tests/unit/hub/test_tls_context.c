@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "codec/base/status.h"
+#include "hub/net/crypto.h"
 #include "hub/net/tls_ticket.h"
+#include "tests/support/starved_malloc.h"
 #include "tests/support/test_keys.h"
 #include "tests/unit/hub/tls_world.h"
 
@@ -123,6 +125,41 @@ Test(tls_context, files_that_do_not_fit_are_named_with_their_setting)
     tls_world_destroy(world);
 }
 
+/* Write the files one behind the other, the second with a byte that is another one. */
+static void join(struct test_certs *certs, const struct test_cert *first,
+    const struct test_cert *second, char ret_path[TEST_PATH_MAX])
+{
+    char text[8192];
+    size_t len = 0;
+    const char *paths[] = {first->cert, second->cert};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        FILE *file = fopen(paths[i], "r");
+        cr_assert_not_null(file);
+        size_t at = len;
+        len += fread(text + len, 1, sizeof(text) - 1 - len, file);
+        fclose(file);
+        text[at + 200] = i == 1 ? '!' : text[at + 200];
+    }
+    text[len] = '\0';
+    test_certs_write(certs, "joined", text, ret_path);
+}
+
+/* Those behind it would be trusted no more, and nobody would know why. */
+Test(tls_context, a_damaged_certificate_does_not_cut_the_list_in_silence)
+{
+    struct tls_world *world = tls_world_create(NULL, "localhost");
+    const struct test_cert *other =
+        test_certs_make(&world->certs, &(struct test_cert_options){.name = "other", .ca = true});
+    char joined[TEST_PATH_MAX];
+    join(&world->certs, world->ca, other, joined);
+    EXPECT_COMPLAINT(STATUS_INVALID, world->leaf->cert, world->leaf->key, joined,
+        "listen.tls_ca: %s: a certificate cannot be read", joined);
+    join(&world->certs, world->leaf, world->ca, joined);
+    EXPECT_COMPLAINT(STATUS_INVALID, joined, world->leaf->key, "",
+        "listen.tls_cert: %s: a certificate of the chain cannot be read", joined);
+    tls_world_destroy(world);
+}
+
 static void note(void *context, const char *text)
 {
     char *all = context;
@@ -165,6 +202,70 @@ Test(tls_context, certificates_that_clients_may_refuse_are_warned_of)
         &(struct test_cert_options){.name = "later", .issuer = ca, .from_days = 2, .to_days = 60},
         "is not valid yet");
     expect_warning(world, &(struct test_cert_options){.name = "self"}, "is self-signed");
+    tls_world_destroy(world);
+}
+
+/* --- without memory --- */
+
+/* Digests have the reserve of mem.h behind them (crypto_reserve.c). */
+void __real_crypto_sha256(struct bytes content, uint8_t ret_digest[CRYPTO_SHA256_LEN]);
+void __wrap_crypto_sha256(struct bytes content, uint8_t ret_digest[CRYPTO_SHA256_LEN]);
+void __real_crypto_hkdf_sha256(
+    struct bytes secret, struct bytes salt, struct bytes info, uint8_t *ret_key, size_t ret_len);
+void __wrap_crypto_hkdf_sha256(
+    struct bytes secret, struct bytes salt, struct bytes info, uint8_t *ret_key, size_t ret_len);
+
+void __wrap_crypto_sha256(struct bytes content, uint8_t ret_digest[CRYPTO_SHA256_LEN])
+{
+    starved_malloc_pause(true);
+    __real_crypto_sha256(content, ret_digest);
+    starved_malloc_pause(false);
+}
+
+void __wrap_crypto_hkdf_sha256(
+    struct bytes secret, struct bytes salt, struct bytes info, uint8_t *ret_key, size_t ret_len)
+{
+    starved_malloc_pause(true);
+    __real_crypto_hkdf_sha256(secret, salt, info, ret_key, ret_len);
+    starved_malloc_pause(false);
+}
+
+/* A reload finds none: each allocation fails once, and those in force stay so. */
+Test(tls_context, without_memory_there_is_a_sentence_and_no_end)
+{
+    enum { EACH = 100, STRIDE = 97 };
+    if (!starved_malloc_works()) {
+        cr_skip("malloc is not ours");
+    }
+    struct tls_world *world = tls_world_create(NULL, "localhost");
+    const char *certs[] = {world->leaf->cert};
+    const char *keys[] = {world->leaf->key};
+    struct tls_options options = tls_world_usual(certs, keys);
+    unsigned failed = 0;
+    options.ca = world->ca->cert;
+    for (size_t n = 1;; n += n < EACH ? 1 : STRIDE) {
+        struct builder error = {0};
+        struct tls_context *context = NULL;
+        starved_malloc_arm(n);
+        int status = tls_context_new(&options, &error, &context);
+        size_t seen = starved_malloc_disarm();
+        if (status == 0) {
+            tls_context_unref(context); /* OpenSSL can do without some */
+        } else {
+            cr_assert_null(context);
+            cr_assert(
+                bytes_starts(builder_bytes(&error), BYTES("listen.tls_")), "%zu: %d", n, status);
+            failed++;
+        }
+        builder_reset(&error);
+        if (seen < n) {
+            break;
+        }
+    }
+    cr_expect_gt(failed, 10);
+    tls_world_begin(world, &(struct tls_client_options){.trusts = world->ca});
+    tls_world_talk(world, TLS_INPUT_ROOM);
+    tls_world_end(world);
     tls_world_destroy(world);
 }
 
