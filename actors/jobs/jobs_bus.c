@@ -20,6 +20,7 @@ struct jobs_bus {
     struct bus_link *listener;
     struct bus_link *sender;
     char channel[BUS_NAME_MAX];
+    bool listens; /* the channel was asked for: there was memory for that */
     bool missed; /* something was not told */
 };
 
@@ -82,6 +83,23 @@ static const struct bus_events listener_events = {
     .on_subscribed = on_subscribed, .on_message = on_message};
 static const struct bus_events sender_events = {.on_up = on_sender_up};
 
+/* Ask for the channel, unless that is done: without memory again later. Until then workers here
+ * find what was told elsewhere when they ask again by themselves (jobs.c). */
+static void listen(struct jobs_bus *bus)
+{
+    if (!bus->listens) {
+        const struct bus_ops *ops = bus->jobs->shard->bus->ops;
+        bus->listens = ops->subscribe(bus->listener, bytes_str(bus->channel));
+    }
+}
+
+void jobs_bus_listen(struct jobs_bus *bus)
+{
+    if (bus != NULL) {
+        listen(bus);
+    }
+}
+
 struct jobs_bus *jobs_bus_create(
     struct jobs *jobs, void (*heard)(struct jobs *jobs, struct bytes tenant, struct bytes queue))
 {
@@ -92,7 +110,7 @@ struct jobs_bus *jobs_bus_create(
     bus_name_jobs(&jobs->shard->config->names, bus->channel);
     bus->listener = root->ops->open(root, "jobs-listener", &listener_events, bus);
     bus->sender = root->ops->open(root, "jobs", &sender_events, bus);
-    CHECK(root->ops->subscribe(bus->listener, bytes_str(bus->channel))); /* as the node starts */
+    listen(bus);
     return bus;
 }
 
@@ -111,6 +129,7 @@ void jobs_bus_tell(struct jobs_bus *bus, struct bytes tenant, struct bytes queue
     if (bus == NULL) {
         return;
     }
+    listen(bus);
     struct builder message = {0};
     bus_origin_write_uid(bus->jobs->shard, &message);
     builder_byte(&message, ' ');
@@ -119,6 +138,7 @@ void jobs_bus_tell(struct jobs_bus *bus, struct bytes tenant, struct bytes queue
     builder_add(&message, queue);
     if (builder_failed(&message)) {
         bus->missed = true;
+        bus->jobs->stats.untold++;
     } else {
         const struct bytes argv[] = {
             BYTES("PUBLISH"), bytes_str(bus->channel), builder_bytes(&message)};

@@ -18,6 +18,9 @@ struct jobs_bus;
 MUST_CHECK struct jobs_bus *jobs_bus_create(
     struct jobs *jobs, void (*heard)(struct jobs *jobs, struct bytes tenant, struct bytes queue));
 
+/* Listen, where there was no memory for it before; NULL is allowed. Now and then. */
+void jobs_bus_listen(struct jobs_bus *bus);
+
 /* Close them. NULL is allowed. */
 void jobs_bus_destroy(struct jobs_bus *bus);
 

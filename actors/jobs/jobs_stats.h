@@ -20,7 +20,7 @@ struct jobs_stats {
     uint64_t dead; /* jobs whose attempts were used up */
     uint64_t dropped; /* that had ended and were kept long enough */
     uint64_t released; /* given back because the worker had gone while it waited */
-    uint64_t untold; /* announcements that Redis did not take */
+    uint64_t untold; /* announcements that Redis did not take, or that there was no memory for */
 };
 
 #endif

@@ -5,6 +5,7 @@
 #include "actors/jobs/jobs_sweep.h"
 
 #include "actors/jobs/jobs.h"
+#include "actors/jobs/jobs_bus.h"
 #include "actors/jobs/jobs_state.h"
 #include "actors/shard.h"
 #include "actors/webhook_note.h"
@@ -95,7 +96,9 @@ static void ask(struct job_sweep *sweep)
 
 static void on_timer(struct timer *timer)
 {
-    ask(container_of(timer, struct job_sweep, timer));
+    struct job_sweep *sweep = container_of(timer, struct job_sweep, timer);
+    jobs_bus_listen(sweep->jobs->bus);
+    ask(sweep);
 }
 
 struct job_sweep *job_sweep_create(struct jobs *jobs)

@@ -76,11 +76,18 @@ static struct bytes note_queue(const struct note *note)
     return bytes_of(note->text + note->tenant, note->queue);
 }
 
+/* Without memory nobody is woken: who waits asks again by itself (jobs.c). */
 static void post_note(struct shard *shard, unsigned to, struct bytes tenant, struct bytes queue,
     void (*fn)(void *arg, bool cancelled))
 {
     struct actor_system *system = sched_system(shard->sched);
-    struct note *note = mem_alloc(sizeof(*note) + tenant.len + queue.len);
+    struct note *note = mem_try_alloc(sizeof(*note) + tenant.len + queue.len);
+    if (note == NULL) {
+        if (shard->jobs != NULL) {
+            shard->jobs->stats.untold++;
+        }
+        return;
+    }
     note->sched = actor_system_sched(system, to);
     note->tenant = tenant.len;
     note->queue = queue.len;
@@ -152,9 +159,20 @@ static void on_told_timer(struct timer *timer)
     mem_free(told);
 }
 
+/* Without memory to remember that. */
+static void tell_at_once(struct jobs *jobs, struct bytes tenant, struct bytes queue)
+{
+    jobs_wake_node(jobs, tenant, queue);
+    jobs_bus_tell(jobs->bus, tenant, queue);
+}
+
 static void tell_of(struct jobs *jobs, struct bytes tenant, struct bytes queue)
 {
-    struct job_told *told = mem_alloc(sizeof(*told) + tenant.len + 1 + queue.len);
+    struct job_told *told = mem_try_calloc(1, sizeof(*told) + tenant.len + 1 + queue.len);
+    if (told == NULL) {
+        tell_at_once(jobs, tenant, queue);
+        return;
+    }
     told->jobs = jobs;
     told->tenant = tenant.len;
     told->len = tenant.len + 1 + queue.len;
@@ -172,9 +190,8 @@ static void tell_of(struct jobs *jobs, struct bytes tenant, struct bytes queue)
         tell(told);
         return;
     }
-    jobs_wake_node(jobs, tenant, queue); /* without memory to remember that */
-    jobs_bus_tell(jobs->bus, tenant, queue);
     mem_free(told);
+    tell_at_once(jobs, tenant, queue);
 }
 
 void jobs_end_told(struct jobs *jobs)

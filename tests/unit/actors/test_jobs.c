@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actors/assembly/shard_floors.h"
+#include "actors/bus.h"
 #include "actors/jobs/jobs.h"
 #include "actors/shard.h"
 #include "codec/base/mem.h"
@@ -102,7 +103,42 @@ static void move(struct world *world, uint64_t ms)
     turn(world);
 }
 
-static struct world *set_up(void)
+/* A bus that may have no memory for a channel. */
+static struct {
+    unsigned refusals; /* so many times */
+    unsigned listens;
+} channel;
+
+static struct bus_link *open_link(
+    struct bus *bus, const char *name, const struct bus_events *events, void *context)
+{
+    return (struct bus_link *)bus; /* nobody looks into it */
+}
+
+static void close_link(struct bus_link *link)
+{
+}
+
+static bool subscribe(struct bus_link *link, struct bytes name)
+{
+    if (channel.refusals > 0) {
+        channel.refusals--;
+        return false;
+    }
+    channel.listens++;
+    return true;
+}
+
+static void command(struct bus_link *link, const struct bytes *argv, size_t argc,
+    uint32_t timeout_ms, bus_reply_fn fn, void *context)
+{
+}
+
+static const struct bus_ops bus_ops = {
+    .command = command, .open = open_link, .close = close_link, .subscribe = subscribe};
+static struct bus lean_bus = {.ops = &bus_ops};
+
+static struct world *set_up_over(struct bus *bus)
 {
     struct world *world = mem_alloc(sizeof(*world));
     memset(&queue, 0, sizeof(queue));
@@ -119,10 +155,16 @@ static struct world *set_up(void)
         sched_bind(sched, one_shard_wake, NULL, &world->shards[i]);
         shard_init(&world->shards[i], sched, &world->config);
         world->shards[i].store = fake_store_port(world->store, NULL, NULL);
+        world->shards[i].bus = bus;
         world->shards[i].jobs = jobs_create(&world->shards[i]);
     }
     turn(world);
     return world;
+}
+
+static struct world *set_up(void)
+{
+    return set_up_over(NULL);
 }
 
 static void tear_down(struct world *world)
@@ -283,6 +325,37 @@ Test(jobs, who_waits_asks_again_after_a_while)
     queue.due = 1;
     move(world, 6000);
     cr_expect(worker.told == 1 && worker.got == 1);
+    tear_down(world);
+}
+
+Test(jobs, without_memory_nobody_is_woken_and_who_waits_finds_the_job)
+{
+    struct world *world = set_up();
+    struct worker worker;
+    ask(world, 0, &worker, WAIT_MS, "");
+    turn(world);
+    queue.due = 1;
+    mem_refuse(true);
+    jobs_ready(&world->shards[1], BYTES(""), BYTES("a"));
+    turn(world);
+    mem_refuse(false);
+    cr_expect_eq(worker.told, 0);
+    cr_expect_eq(jobs_get_stats(world->shards[1].jobs)->untold, 1);
+    move(world, 6000);
+    cr_expect(worker.told == 1 && worker.got == 1);
+    tear_down(world);
+}
+
+Test(jobs, a_channel_that_there_was_no_memory_for_is_asked_for_again)
+{
+    channel.refusals = 2;
+    struct world *world = set_up_over(&lean_bus);
+    cr_expect_eq(channel.listens, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        move(world, 1500);
+    }
+    cr_expect_eq(channel.listens, 1, "and once");
+    cr_expect_eq(channel.refusals, 0);
     tear_down(world);
 }
 
