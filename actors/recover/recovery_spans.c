@@ -4,6 +4,8 @@
  */
 #include "actors/recover/recovery_state.h"
 
+#include <string.h>
+
 #include "codec/base/mem.h"
 
 enum { ENDED_MAX = 64 /* spans that are remembered after they ended */ };
@@ -33,12 +35,14 @@ static bool reserve_span(struct recoverable *recoverable)
 
 bool recovery_add_span(struct recoverable *recoverable, const struct room_span *span)
 {
-    if (!reserve_span(recoverable)) {
+    char *name = reserve_span(recoverable) ? mem_try_alloc(span->name.len + 1) : NULL;
+    if (name == NULL) {
         return false;
     }
+    memcpy(name, span->name.len > 0 ? span->name.at : "", span->name.len);
     struct room_span *added = &recoverable->spans[recoverable->span_count++];
     *added = *span;
-    added->name = bytes_of(mem_dup(span->name.at, span->name.len), span->name.len);
+    added->name = bytes_of(name, span->name.len);
     return true;
 }
 

@@ -87,12 +87,15 @@ void jwt_cache_put(
     if (map_count(&cache->tokens) == cache->max) {
         drop(cache, container_of(cache->recent.next, struct verified, link));
     }
-    struct verified *verified = mem_alloc(sizeof(*verified));
+    struct verified *verified = mem_try_calloc(1, sizeof(*verified));
+    if (verified == NULL) {
+        return; /* it is verified again next time */
+    }
     memcpy(verified->digest, digest, CRYPTO_SHA256_LEN);
     verified->claims = claims_ref(claims);
     if (!map_put(&cache->tokens, verified)) {
         claims_unref(verified->claims);
-        mem_free(verified); /* it is verified again next time */
+        mem_free(verified); /* as above */
         return;
     }
     list_append(&cache->recent, &verified->link);

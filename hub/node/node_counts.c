@@ -54,7 +54,11 @@ void event_counts_add(struct event_counts *counts, struct bytes name, uint64_t c
         counts->other += count;
         return;
     }
-    found = mem_alloc(sizeof(*found));
+    found = mem_try_calloc(1, sizeof(*found));
+    if (found == NULL) {
+        counts->other += count;
+        return;
+    }
     found->count = count;
     found->name_len = (uint32_t)name.len;
     if (name.len > 0) {

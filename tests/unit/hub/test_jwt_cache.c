@@ -3,7 +3,10 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "hub/auth/jwt_cache.h"
+#include "hub/net/crypto.h"
 #include "tests/support/test_keys.h"
 #include "tests/unit/hub/jwt_world.h"
 
@@ -68,6 +71,27 @@ Test(jwt_cache, keeps_the_public_keys_tokens_used_last)
     cr_assert_eq(world_check(jwt, token, NOW), 0);
     cr_expect_eq(jwt_get_stats(jwt).verified, 2);
     builder_reset(&first);
+    jwt_destroy(jwt);
+}
+
+/* Whoever shows tokens decides how many are kept: without memory none is, and nothing ends. */
+Test(jwt_cache, without_memory_a_token_is_verified_again)
+{
+    const uint8_t digest[CRYPTO_SHA256_LEN] = {1};
+    struct jwt_key_options signer;
+    struct jwt *jwt = make_public(0, &signer);
+    struct jwt_cache *cache = jwt_cache_create(4);
+    struct claims *claims = NULL;
+    cr_assert_eq(jwt_verify(jwt, world_sign(&signer, "u"), NOW, &claims), 0);
+    mem_refuse(true);
+    jwt_cache_put(cache, digest, claims);
+    mem_refuse(false);
+    cr_expect_eq(jwt_cache_count(cache), 0);
+    cr_expect_null(jwt_cache_get(cache, digest));
+    jwt_cache_put(cache, digest, claims);
+    cr_expect_eq(jwt_cache_get(cache, digest), claims);
+    claims_unref(claims);
+    jwt_cache_destroy(cache);
     jwt_destroy(jwt);
 }
 
