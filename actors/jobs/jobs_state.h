@@ -31,6 +31,7 @@ struct jobs {
     void (*wake)(struct jobs *jobs, struct bytes tenant, struct bytes queue);
     struct log_limit failed_log;
     struct log_limit stalled_log;
+    struct log_limit sweep_log;
     struct jobs_stats stats;
 };
 

@@ -20,6 +20,8 @@ struct jobs_stats {
     uint64_t dead; /* jobs whose attempts were used up */
     uint64_t dropped; /* that had ended and were kept long enough */
     uint64_t released; /* given back because the worker had gone while it waited */
+    uint64_t sweep_failures; /* looks for leases that are over, and for what is kept no longer */
+    uint64_t sweep_late_ms; /* since when none of them has come through, now; 0: the last one did */
     uint64_t untold; /* announcements that Redis did not take, or that there was no memory for */
 };
 

@@ -12,6 +12,7 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
+#include "codec/base/status.h"
 #include "sql/store.h"
 
 enum { SWEEP_MS = 1000, JITTER_MS = 200 };
@@ -20,6 +21,7 @@ struct job_sweep {
     struct jobs *jobs;
     struct timer timer;
     struct store_job_sweep step;
+    uint64_t came_ms; /* when the last one came through, or the first was armed */
     bool busy;
     bool over;
 };
@@ -60,6 +62,26 @@ static void tell(struct jobs *jobs, const struct store_job *job)
 
 static void ask(struct job_sweep *sweep);
 
+/* Whoever looks at the node is to know when jobs of dead workers are not given again. */
+static void note_end(struct job_sweep *sweep, int status)
+{
+    struct jobs *jobs = sweep->jobs;
+    uint64_t now = sched_now(jobs->shard->sched);
+    unsigned suppressed;
+    if (status == 0) {
+        sweep->came_ms = now;
+        jobs->stats.sweep_late_ms = 0;
+        return;
+    }
+    jobs->stats.sweep_failures++;
+    jobs->stats.sweep_late_ms = now - sweep->came_ms;
+    if (log_allow(&jobs->sweep_log, &suppressed)) {
+        log_warn("JOB-SWEEP", "leases that are over could not be looked for, trying again",
+            "error=%s late_ms=%llu suppressed=%u", status_name(status),
+            (unsigned long long)jobs->stats.sweep_late_ms, suppressed);
+    }
+}
+
 static void on_swept(struct store_request *request)
 {
     struct job_sweep *sweep = container_of(request, struct job_sweep, step.base);
@@ -67,6 +89,7 @@ static void on_swept(struct store_request *request)
     bool more = request->status == 0 && sweep->step.more;
     jobs->pending--;
     sweep->busy = false;
+    note_end(sweep, request->status);
     for (size_t i = 0; request->status == 0 && i < sweep->step.count; i++) {
         tell(jobs, &sweep->step.jobs[i]);
     }
@@ -105,6 +128,7 @@ struct job_sweep *job_sweep_create(struct jobs *jobs)
 {
     struct job_sweep *sweep = mem_alloc(sizeof(*sweep));
     sweep->jobs = jobs;
+    sweep->came_ms = sched_now(jobs->shard->sched);
     timer_init(&sweep->timer, on_timer);
     arm(sweep, SWEEP_MS);
     return sweep;

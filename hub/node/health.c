@@ -57,6 +57,15 @@ static bool is_schedule_late(const struct hub *hub)
     return counts.shards.schedule_late_ms >= LATE_MS;
 }
 
+/* Whether jobs of workers that are gone are not given again: of shard 0, which looks for them. */
+static bool are_jobs_stuck(const struct hub *hub)
+{
+    enum { LATE_MS = 5000 };
+    struct metrics_sums counts;
+    metrics_read(&hub->shards[0], &counts);
+    return counts.jobs.sweep_late_ms >= LATE_MS;
+}
+
 /* Whether values are slow or refused though Redis is there (values_stats.deaf). */
 static bool are_values_degraded(const struct hub *hub)
 {
@@ -107,6 +116,7 @@ static void write_dependencies(
         {"store", is_store_away(hub)},
         {"bus", is_bus_away(hub)},
         {"schedule", is_schedule_late(hub)},
+        {"jobs", are_jobs_stuck(hub)},
         {"values", are_values_degraded(hub)},
         {"hooks", is_hook_away(hub)},
         {"webhooks", are_webhooks_away(hub)},

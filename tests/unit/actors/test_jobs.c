@@ -27,6 +27,7 @@ static struct {
     unsigned released;
     uint64_t next_in;
     int status;
+    int sweeps; /* the status of a sweep */
 } queue;
 
 struct world {
@@ -83,7 +84,7 @@ static int answer(struct store_request *request)
         return step(container_of(request, struct store_job_step, base));
     }
     cr_assert_eq(request->op, STORE_JOB_SWEEP);
-    return 0;
+    return queue.sweeps;
 }
 
 static void turn(struct world *world)
@@ -343,6 +344,25 @@ Test(jobs, without_memory_nobody_is_woken_and_who_waits_finds_the_job)
     cr_expect_eq(jobs_get_stats(world->shards[1].jobs)->untold, 1);
     move(world, 6000);
     cr_expect(worker.told == 1 && worker.got == 1);
+    tear_down(world);
+}
+
+Test(jobs, sweeps_that_fail_are_counted_and_for_how_long)
+{
+    struct world *world = set_up();
+    const struct jobs_stats *stats = jobs_get_stats(world->shards[0].jobs);
+    move(world, 1500);
+    cr_expect_eq(stats->sweep_failures, 0);
+    queue.sweeps = STATUS_UNAVAILABLE;
+    for (unsigned i = 1; i <= 4; i++) {
+        move(world, 1500);
+        cr_expect_eq(stats->sweep_failures, i);
+        cr_expect_eq(stats->sweep_late_ms, i * 1500);
+    }
+    queue.sweeps = 0;
+    move(world, 1500);
+    cr_expect_eq(stats->sweep_late_ms, 0);
+    cr_expect_eq(stats->sweep_failures, 4);
     tear_down(world);
 }
 

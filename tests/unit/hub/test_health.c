@@ -87,6 +87,19 @@ static void expect_answer(struct node *node, const char *path, unsigned status, 
         strstr(text, "\r\nCache-Control: no-store\r\n"), "nobody keeps it: %s", text);
 }
 
+/* The store may serve all but this. */
+Test(health, jobs_that_are_not_given_again_are_told)
+{
+    struct metrics_sums sums = {.jobs = {.sweep_late_ms = 4999}};
+    struct node *node = start();
+    published_write(node->shard.copy.words, &sums, PUBLISHED_WORDS(sums));
+    expect_answer(node, "/readyz", 200, "{\"status\":\"ready\"}");
+    sums.jobs.sweep_late_ms++;
+    published_write(node->shard.copy.words, &sums, PUBLISHED_WORDS(sums));
+    expect_answer(node, "/readyz", 200, "{\"status\":\"degraded\",\"degraded\":[\"jobs\"]}");
+    stop(node);
+}
+
 Test(health, names_the_dependencies_that_fail)
 {
     static const char ready[] = "{\"status\":\"ready\"}";
