@@ -26,7 +26,14 @@ enum {
     SILENT_MAX = 32, /* records of one read that bring nothing: key updates, tickets */
 };
 
-/* The first record of the peer, as far as it has come. */
+/* How far the peer's hello has come: until it is there, OpenSSL is shown whole records alone. */
+enum hello {
+    HELLO_AWAITED, /* also a second one, where we asked for another key (HelloRetryRequest) */
+    HELLO_IN_PART, /* it goes on in the next record */
+    HELLO_DONE,
+};
+
+/* A record of a hello, as far as it has come. */
 struct tls_first {
     uint32_t len;
     uint32_t read; /* by OpenSSL */
@@ -39,6 +46,9 @@ struct tls_stream {
     struct tls_desk *desk; /* of the call under way */
     struct bytes input; /* of the call under way, what was not read yet */
     enum tls_state state;
+    uint8_t hello; /* enum hello */
+    bool again; /* the hello is the second one */
+    uint16_t hello_left; /* bytes of it that are to come */
     struct tls_first *first; /* until OpenSSL has read it */
 };
 
@@ -78,7 +88,7 @@ static int bio_read(BIO *bio, char *at, int len)
         return read_first(stream, at, (uint32_t)len);
     }
     size_t part = stream->input.len < (size_t)len ? stream->input.len : (size_t)len;
-    if (part == 0) {
+    if (part == 0 || stream->hello != HELLO_DONE) {
         BIO_set_retry_read(bio);
         return -1;
     }
@@ -200,14 +210,24 @@ static size_t record_length(const uint8_t *head)
     return (size_t)head[3] << 8 | head[4];
 }
 
-/* OpenSSL makes room for as much as a first message says that it has, up to 128 KiB. */
-static bool claims_too_much(const uint8_t *head)
+/*
+ * Note how long the hello is that begins in this record; false: it cannot be one. OpenSSL makes
+ * room for as much as a hello says that it has, up to 128 KiB. Nothing stands behind it in its last
+ * record: whoever sends it waits for an answer.
+ */
+static bool begin_hello(struct tls_stream *stream, const uint8_t *head)
 {
     size_t record = record_length(head);
     size_t message = (size_t)head[6] << 16 | (size_t)head[7] << 8 | head[8];
-    bool hello = head[RECORD_HEAD] == 1; /* others it refuses before it makes room */
-    return record < HELLO_HEAD - RECORD_HEAD || record > TLS_RECORD ||
-           (hello && message > HELLO_MAX);
+    if (record < HELLO_HEAD - RECORD_HEAD || record > TLS_RECORD) {
+        return false;
+    }
+    if (head[RECORD_HEAD] != 1) { /* OpenSSL refuses others before it makes room */
+        stream->hello_left = (uint16_t)record;
+        return true;
+    }
+    stream->hello_left = (uint16_t)(message + HELLO_HEAD - RECORD_HEAD);
+    return message <= HELLO_MAX && record <= stream->hello_left;
 }
 
 /* Keep what has come of the first `len` bytes; whether all of them are there. */
@@ -215,6 +235,9 @@ static bool keep_first(struct tls_stream *stream, size_t len)
 {
     struct tls_first *first = stream->first;
     size_t had = first != NULL ? first->len : 0;
+    if (had >= len) {
+        return true;
+    }
     size_t part = stream->input.len < len - had ? stream->input.len : len - had;
     if (part > 0) {
         first = mem_try_realloc(first, sizeof(*first) + had + part);
@@ -231,30 +254,43 @@ static bool keep_first(struct tls_stream *stream, size_t len)
     return had + part == len;
 }
 
-/*
- * Look at the first record; whether OpenSSL may read it, or is to say that it is no TLS. It begins
- * when the record is there whole: from then on it takes 73 KB until its answer has been sent.
- */
-static bool take_first(struct tls_stream *stream)
+/* Of no handshake: HTTP has its answer, anything else OpenSSL may refuse. */
+static bool take_other(struct tls_stream *stream, uint8_t type)
 {
-    bool headed = (stream->first != NULL && stream->first->len > HELLO_HEAD) ||
-                  keep_first(stream, HELLO_HEAD);
-    if (stream->first == NULL || stream->state == TLS_BROKEN) {
-        return false;
-    }
-    const uint8_t *head = stream->first->at;
-    if (head[0] >= 'A' && head[0] <= 'Z') { /* a method */
+    if (type >= 'A' && type <= 'Z') { /* a method */
         answer_plain(stream);
         return false;
     }
-    if (head[0] != TYPE_HANDSHAKE) {
-        return true;
+    return true;
+}
+
+/*
+ * Take the next record; whether it is there whole, so that OpenSSL may read it: from the first one
+ * on it takes 73 KB until its answer has been sent.
+ */
+static bool take_record(struct tls_stream *stream)
+{
+    bool begins = stream->hello == HELLO_AWAITED;
+    bool headed = keep_first(stream, RECORD_HEAD);
+    if (stream->first == NULL || stream->state == TLS_BROKEN) {
+        return false;
     }
-    if (headed && claims_too_much(head)) {
+    uint8_t type = stream->first->at[0];
+    if (type != TYPE_HANDSHAKE && begins && !stream->again) {
+        return take_other(stream, type);
+    }
+    if (!headed || (type == TYPE_HANDSHAKE && begins && !keep_first(stream, HELLO_HEAD))) {
+        return false;
+    }
+    size_t record = record_length(stream->first->at);
+    bool good = type != TYPE_HANDSHAKE ? record <= TLS_RECORD
+                : begins               ? begin_hello(stream, stream->first->at)
+                                       : record > 0 && record <= stream->hello_left;
+    if (!good) {
         fail(stream, TLS_FAILED_MALFORMED, "a first message of this length");
         return false;
     }
-    return headed && keep_first(stream, RECORD_HEAD + record_length(head));
+    return keep_first(stream, RECORD_HEAD + record);
 }
 
 static void shake(struct tls_stream *stream)
@@ -270,11 +306,57 @@ static void shake(struct tls_stream *stream)
     }
 }
 
+/* Whether we ask for a hello with another key (RFC 8446 4.1.3: a ServerHello of this random). */
+static bool asks_again(struct bytes answer)
+{
+    enum { RANDOM_AT = RECORD_HEAD + 4 + 2 };
+    static const uint8_t random[] = {0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d,
+        0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07,
+        0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c};
+    return answer.len >= RANDOM_AT + sizeof(random) && answer.at[0] == TYPE_HANDSHAKE &&
+           memcmp(answer.at + RANDOM_AT, random, sizeof(random)) == 0;
+}
+
+/* Have OpenSSL read the record that was taken, and see what it says to it. */
+static void shake_record(struct tls_stream *stream)
+{
+    bool of_hello = stream->first->at[0] == TYPE_HANDSHAKE;
+    size_t record = stream->first->len - (of_hello ? RECORD_HEAD : 0);
+    size_t said = builder_bytes(&stream->desk->out).len;
+    if (stream->ssl == NULL && !make_ssl(stream)) {
+        fail(stream, TLS_FAILED_MEMORY, "no memory");
+        return;
+    }
+    shake(stream);
+    struct bytes answer = bytes_skip(builder_bytes(&stream->desk->out), said);
+    if (answer.len > 0) {
+        stream->again = asks_again(answer);
+        stream->hello = stream->again ? HELLO_AWAITED : HELLO_DONE;
+    } else if (of_hello) {
+        stream->hello = HELLO_IN_PART;
+        stream->hello_left -= (uint16_t)record;
+    } else if (!stream->again && stream->state == TLS_SHAKING) {
+        fail(stream, TLS_FAILED_MALFORMED, "a first record that is no handshake");
+    }
+}
+
+/* Go on with the handshake: record by record until the hello has its answer. */
+static void shake_all(struct tls_stream *stream)
+{
+    while (stream->state == TLS_SHAKING && stream->hello != HELLO_DONE && take_record(stream)) {
+        shake_record(stream);
+    }
+    if (stream->state == TLS_SHAKING && stream->hello == HELLO_DONE && stream->input.len > 0) {
+        shake(stream);
+    }
+}
+
 bool tls_stream_begin(struct tls_stream *stream, struct tls_desk *desk, const char *name)
 {
     builder_clear(&desk->out);
     stream->desk = desk;
     stream->input = bytes_of(NULL, 0);
+    stream->hello = HELLO_DONE; /* it has none to wait for */
     if (!make_ssl(stream) || (name != NULL && !tls_context_expect(stream->ssl, name))) {
         fail(stream, TLS_FAILED_MEMORY, "no memory");
         return false;
@@ -322,13 +404,7 @@ size_t tls_stream_open(
     builder_clear(&desk->out);
     stream->desk = desk;
     stream->input = input;
-    if (stream->ssl == NULL && stream->state == TLS_SHAKING && take_first(stream) &&
-        !make_ssl(stream)) {
-        fail(stream, TLS_FAILED_MEMORY, "no memory");
-    }
-    if (stream->state == TLS_SHAKING && stream->ssl != NULL) {
-        shake(stream);
-    }
+    shake_all(stream);
     size_t len = stream->state == TLS_READY ? read_records(stream, ret_plain) : 0;
     stream->input = bytes_of(NULL, 0);
     return len;

@@ -75,7 +75,7 @@ describe('clients', () => {
   for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
     test(`the stock client by ${transports.join(', then ')}`, async () => {
       const socket = hub.socketIo('alice', { ...trust(), transports });
-      await once(socket, 'connect');
+      await once(socket, 'hub:ready'); // it may not hear what is posted before
       const heard = once(socket, 'notification');
       const posted = await ask(`${hub.url}/api/v1/notifications`, {
         tls: trust(),

@@ -34,6 +34,100 @@ Test(tls_hostile, groups_of_finite_fields_are_not_taken)
     tls_world_destroy(world);
 }
 
+/* --- hellos --- */
+
+/* The first flight of a client whose key we do not take: it is asked for another one. */
+static size_t hello_of_another_group(struct tls_world *world)
+{
+    tls_world_begin(world, &(struct tls_client_options){.version = TLS1_3_VERSION});
+    cr_assert_eq(SSL_set1_groups_list(world->client.ssl, "X448:P-256"), 1);
+    cr_assert_not(tls_client_shake(&world->client));
+    return tls_client_take(&world->client, world->wire, TLS_WORLD_WIRE);
+}
+
+Test(tls_hostile, who_is_asked_for_another_key_may_send_it_in_any_pieces)
+{
+    static const size_t steps[] = {1, 3, 7, 100, WHOLE};
+    struct tls_world *world = tls_world_create(NULL, "localhost");
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        size_t len = hello_of_another_group(world);
+        tls_world_feed(world, bytes_of(world->wire, len), steps[i]);
+        cr_assert_eq(tls_stream_state(world->stream), TLS_SHAKING);
+        tls_world_talk(world, steps[i]);
+        tls_world_end(world);
+    }
+    cr_expect_eq(world->desk->counts.full, ARRAY_LEN(steps));
+    tls_world_destroy(world);
+}
+
+Test(tls_hostile, a_hello_may_come_in_several_records)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    static const size_t steps[] = {1, 7, WHOLE};
+    unsigned char many[900];
+    struct tls_world *world = tls_world_create(NULL, "localhost");
+    memset(many, 'x', sizeof(many));
+    memcpy(many, "\x08http/1.1", 9);
+    for (size_t at = 9; at < sizeof(many); at += 99) {
+        many[at] = 98; /* protocols that make it long */
+    }
+    for (size_t i = 0; i < ARRAY_LEN(versions) * ARRAY_LEN(steps); i++) {
+        struct tls_client_options options = {
+            .version = versions[i % 2], .protocols = bytes_of(many, sizeof(many))};
+        tls_world_begin(world, &options);
+        cr_assert_eq(SSL_set_max_send_fragment(world->client.ssl, 512), 1);
+        tls_world_talk(world, steps[i / 2]);
+        tls_world_end(world);
+    }
+    tls_world_destroy(world);
+}
+
+/* Nine bytes are not to cost 128 KiB the second time either, wherever they stand. */
+Test(tls_hostile, a_second_hello_that_says_it_is_large_is_refused_at_its_head)
+{
+    static const struct bytes ends[] = {
+        {"\x16\x03\x03\x02\x00\x01\x02\x00\x00", 9},
+        {"\x14\x03\x03\x00\x01\x01\x16\x03\x03\x02\x00\x01\x02\x00\x00", 15},
+        {"\x16\x03\x03\x00\x01\x01\x16\x03\x03", 9},
+    };
+    struct tls_world *world = tls_world_create(NULL, "localhost");
+    for (size_t i = 0; i < 2 * ARRAY_LEN(ends); i++) {
+        size_t len = hello_of_another_group(world);
+        struct bytes end = ends[i / 2];
+        if (i % 2 == 0) {
+            tls_world_feed(world, bytes_of(world->wire, len), WHOLE);
+            cr_assert_eq(tls_stream_state(world->stream), TLS_SHAKING);
+            tls_world_feed(world, end, WHOLE);
+        } else { /* in one read with the first */
+            memcpy(world->wire + len, end.at, end.len);
+            tls_world_feed(world, bytes_of(world->wire, len + end.len), WHOLE);
+        }
+        cr_expect_eq(tls_stream_state(world->stream), TLS_BROKEN, "%zu", i);
+        cr_expect_eq(tls_world_failed(world, TLS_FAILED_MALFORMED), i + 1);
+        tls_world_end(world);
+    }
+    tls_world_destroy(world);
+}
+
+/* What stands behind a hello in its record would be read as the next one. */
+Test(tls_hostile, nothing_stands_behind_a_hello_in_its_record)
+{
+    struct tls_world *world = tls_world_create(NULL, "localhost");
+    size_t len = hello_of_another_group(world);
+    size_t record = (size_t)(uint8_t)world->wire[3] << 8 | (uint8_t)world->wire[4];
+    cr_assert_eq(len, 5 + record);
+    memcpy(world->wire + len, "\x01\x02\x00\x00", 4);
+    world->wire[3] = (char)((record + 4) >> 8);
+    world->wire[4] = (char)(record + 4);
+    tls_world_feed(world, bytes_of(world->wire, len + 4), WHOLE);
+    cr_expect_eq(tls_stream_state(world->stream), TLS_BROKEN);
+    cr_expect_eq(tls_world_failed(world, TLS_FAILED_MALFORMED), 1);
+    tls_world_end(world);
+    tls_world_destroy(world);
+}
+
+/* --- keys --- */
+
 static size_t update_key(struct tls_world *world, size_t at)
 {
     cr_assert_eq(SSL_key_update(world->client.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
