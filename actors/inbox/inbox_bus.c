@@ -376,12 +376,14 @@ void inbox_bus_announce(struct inbox_bus *bus, struct bytes key, struct buf *pay
     struct builder channel = {.max = CHANNEL_MAX};
     channel_of(bus, key, &channel);
     const struct bytes argv[] = {BYTES("PUBLISH"), builder_bytes(&channel), buf_bytes(payload)};
-    struct sent *sent = mem_alloc(sizeof(*sent) + key.len);
-    sent->bus = bus;
-    sent->len = key.len;
-    memcpy(sent->key, key.at, key.len);
-    bus->shard->bus->ops->command(
-        bus->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS, on_sent, sent);
+    struct sent *sent = mem_try_alloc(sizeof(*sent) + key.len);
+    if (sent != NULL) { /* without memory nobody remembers what Redis did not take */
+        sent->bus = bus;
+        sent->len = key.len;
+        memcpy(sent->key, key.at, key.len);
+    }
+    bus->shard->bus->ops->command(bus->sender, argv, ARRAY_LEN(argv), PUBLISH_TIMEOUT_MS,
+        sent != NULL ? on_sent : NULL, sent);
     builder_reset(&channel);
 }
 

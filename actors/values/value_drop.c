@@ -171,9 +171,13 @@ static void untag(struct value_drop *drop)
     }
     value_name_redis(&drop->values->names, VALUE_KIND_TAG, tag_name(drop, at), &set);
     argv[0] = builder_bytes(&set);
-    value_redis_run(drop->values->redis, VALUE_SCRIPT_UNTAG, argv, argc, on_untagged, drop);
+    bool asked =
+        value_redis_run(drop->values->redis, VALUE_SCRIPT_UNTAG, argv, argc, on_untagged, drop);
     builder_reset(&set);
     mem_free(argv);
+    if (!asked) {
+        next_step(drop);
+    }
 }
 
 static void on_dropped(void *context, int status, const struct bus_reply *reply)
@@ -212,7 +216,7 @@ static void drop_one(struct value_drop *drop, struct found *found)
     value_redis_channel(&drop->values->names, name, &channel);
     const struct bytes argv[] = {builder_bytes(&key), drop->tags != NULL ? drop->tag : BYTES(""),
         found->stamp != NULL ? buf_bytes(found->stamp) : BYTES(""), builder_bytes(&channel), name};
-    value_redis_run(
+    (void)value_redis_run(
         drop->values->redis, VALUE_SCRIPT_DROP, argv, ARRAY_LEN(argv), on_dropped, found);
     builder_reset(&key);
     builder_reset(&channel);
@@ -301,7 +305,8 @@ static void mark(struct value_drop *drop)
         drop->values->shard->config->values.fill_ms + MARK_GRACE_MS);
     value_name_redis(&drop->values->names, VALUE_KIND_MARK, tag_name(drop, at), &key);
     const struct bytes argv[] = {builder_bytes(&key), bytes_str(life)};
-    value_redis_run(drop->values->redis, VALUE_SCRIPT_MARK, argv, ARRAY_LEN(argv), on_marked, drop);
+    (void)value_redis_run(
+        drop->values->redis, VALUE_SCRIPT_MARK, argv, ARRAY_LEN(argv), on_marked, drop);
     builder_reset(&key);
 }
 

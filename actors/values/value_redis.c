@@ -80,17 +80,24 @@ void value_redis_command(struct value_redis *redis, const struct bytes *argv, si
     redis->shard->bus->ops->command(redis->link, argv, argc, 0, fn, context);
 }
 
-void value_redis_run(struct value_redis *redis, enum value_script script, const struct bytes *argv,
+bool value_redis_run(struct value_redis *redis, enum value_script script, const struct bytes *argv,
     size_t argc, bus_reply_fn fn, void *context)
 {
     const struct digest *digest = &redis->digests[script];
-    struct bytes *all = mem_alloc_array(argc + 3, sizeof(*all));
+    struct bytes few[VALUE_ARGS_FEW + 3];
+    struct bytes *all = argc <= VALUE_ARGS_FEW ? few : mem_try_alloc((argc + 3) * sizeof(*all));
+    if (all == NULL) {
+        return false;
+    }
     all[0] = digest->known ? BYTES("EVALSHA") : BYTES("EVAL");
     all[1] = digest->known ? bytes_of(digest->text, SHA_LEN) : bytes_str(value_scripts[script]);
     all[2] = script == VALUE_SCRIPT_TAG ? BYTES("2") : BYTES("1"); /* keys */
     memcpy(all + 3, argv, argc * sizeof(*argv));
     value_redis_command(redis, all, argc + 3, fn, context);
-    mem_free(all);
+    if (all != few) {
+        mem_free(all);
+    }
+    return true;
 }
 
 /* SCRIPT FLUSH, for example. */
@@ -333,7 +340,7 @@ static void send_write(struct value_redis *redis, struct value_op *op, struct ar
     add(args, op->conditional ? bytes_str(version) : BYTES(""));
     add(args, bytes_str(op->token));
     add_channel(args, channel, value_op_name(op));
-    value_redis_run(redis, VALUE_SCRIPT_WRITE, args->argv, args->count, on_answer, op);
+    (void)value_redis_run(redis, VALUE_SCRIPT_WRITE, args->argv, args->count, on_answer, op);
 }
 
 static void send_increment(struct value_redis *redis, struct value_op *op, struct args *args,
@@ -345,7 +352,7 @@ static void send_increment(struct value_redis *redis, struct value_op *op, struc
     add_number(args, op->ttl_ms);
     add_number(args, redis->shard->config->values.stale_ms);
     add_channel(args, channel, value_op_name(op));
-    value_redis_run(redis, VALUE_SCRIPT_INCREMENT, args->argv, args->count, on_answer, op);
+    (void)value_redis_run(redis, VALUE_SCRIPT_INCREMENT, args->argv, args->count, on_answer, op);
 }
 
 static void send_delete(struct value_redis *redis, struct value_op *op, struct args *args,
@@ -354,7 +361,7 @@ static void send_delete(struct value_redis *redis, struct value_op *op, struct a
     add(args, BYTES(""));
     add(args, BYTES(""));
     add_channel(args, channel, value_op_name(op));
-    value_redis_run(redis, VALUE_SCRIPT_DROP, args->argv, args->count, on_answer, op);
+    (void)value_redis_run(redis, VALUE_SCRIPT_DROP, args->argv, args->count, on_answer, op);
 }
 
 static void send_lease(struct value_redis *redis, struct value_op *op, struct args *args)
@@ -365,7 +372,7 @@ static void send_lease(struct value_redis *redis, struct value_op *op, struct ar
     snprintf(lease, sizeof(lease), "%016" PRIx64 "%016" PRIx64, secret[0], secret[1]);
     add(args, bytes_str(lease));
     add_number(args, redis->shard->config->values.fill_ms);
-    value_redis_run(redis, VALUE_SCRIPT_LEASE, args->argv, args->count, on_answer, op);
+    (void)value_redis_run(redis, VALUE_SCRIPT_LEASE, args->argv, args->count, on_answer, op);
 }
 
 static void send_release(struct value_redis *redis, struct value_op *op, struct args *args,
@@ -373,7 +380,7 @@ static void send_release(struct value_redis *redis, struct value_op *op, struct 
 {
     add(args, bytes_str(op->token));
     add_channel(args, channel, value_op_name(op));
-    value_redis_run(redis, VALUE_SCRIPT_RELEASE, args->argv, args->count, on_answer, op);
+    (void)value_redis_run(redis, VALUE_SCRIPT_RELEASE, args->argv, args->count, on_answer, op);
 }
 
 static void send(struct value_redis *redis, struct value_op *op)
@@ -386,7 +393,7 @@ static void send(struct value_redis *redis, struct value_op *op)
     add(&args, builder_bytes(&key));
     switch (op->verb) {
     case VALUE_GET:
-        value_redis_run(redis, VALUE_SCRIPT_READ, args.argv, args.count, on_answer, op);
+        (void)value_redis_run(redis, VALUE_SCRIPT_READ, args.argv, args.count, on_answer, op);
         break;
     case VALUE_PUT:
         send_write(redis, op, &args, &channel);
@@ -497,7 +504,7 @@ static void send_tag(struct value_redis *redis, struct value_op *op, struct byte
     add(&args, since_of(op));
     add_number(&args, life);
     add_number(&args, clock_of(redis) << STAMP_SHIFT);
-    value_redis_run(redis, VALUE_SCRIPT_TAG, args.argv, args.count, on_tagged, op);
+    (void)value_redis_run(redis, VALUE_SCRIPT_TAG, args.argv, args.count, on_tagged, op);
     builder_reset(&set);
     builder_reset(&mark);
 }

@@ -38,11 +38,15 @@ bool value_redis_refuses(const struct value_redis *redis);
 /* Ask for `op`, and answer it later. */
 void value_redis_ask(struct value_redis *redis, struct value_op *op);
 
+/* Keys and arguments that a script takes without asking for memory. */
+enum { VALUE_ARGS_FEW = 24 };
+
 /*
  * Run a script with its keys and arguments (value_scripts.h). `fn` as for bus_ops.command; a Redis
- * that does not know the script gets it.
+ * that does not know the script gets it. False: no memory, `fn` is not called; never with at most
+ * VALUE_ARGS_FEW arguments.
  */
-void value_redis_run(struct value_redis *redis, enum value_script script, const struct bytes *argv,
+bool value_redis_run(struct value_redis *redis, enum value_script script, const struct bytes *argv,
     size_t argc, bus_reply_fn fn, void *context);
 
 /* Ask Redis what time it is, now and then: stamps of tags go by its clock. */

@@ -158,7 +158,10 @@ static struct node *find_node(struct node_directory *directory, uint16_t tag)
     if (map_count(&directory->nodes) >= NODE_DIRECTORY_MAX && !forget_one(directory)) {
         return NULL;
     }
-    node = mem_alloc(sizeof(*node));
+    node = mem_try_calloc(1, sizeof(*node));
+    if (node == NULL) {
+        return NULL;
+    }
     node->directory = directory;
     node->tag = tag;
     list_init(&node->questions);
