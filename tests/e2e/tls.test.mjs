@@ -221,7 +221,7 @@ describe('who sends no request', () => {
     const flood = Array.from({ length: 400 }, () => {
       const socket = connectTcp(hub.address.port, hub.address.host);
       socket.on('error', () => {});
-      socket.write(Buffer.from('160301020001000001fc0303', 'hex'));
+      socket.write(Buffer.from('1603010200010001fc0303', 'hex'));
       return socket;
     });
     const socket = hub.socketIo('alice', trust());
