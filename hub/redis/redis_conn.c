@@ -128,10 +128,14 @@ static void begin_tls(struct redis_conn *conn)
     struct redis_input *input = conn->input;
     const char *name = conn->tls_name[0] != '\0' ? conn->tls_name : conn->place.host;
     if (input->desk == NULL) {
-        input->desk = mem_alloc(sizeof(*input->desk));
-        input->plain = mem_alloc(TLS_PLAIN_ROOM);
+        input->desk = mem_try_calloc(1, sizeof(*input->desk));
     }
-    conn->stream = tls_stream_create(conn->tls, input->desk);
+    if (input->plain == NULL) {
+        input->plain = mem_try_alloc(TLS_PLAIN_ROOM);
+    }
+    if (input->desk != NULL && input->plain != NULL) {
+        conn->stream = tls_stream_create(conn->tls, input->desk);
+    }
     if (conn->stream == NULL || !tls_stream_begin(conn->stream, input->desk, name)) {
         fail(conn, UV_ENOMEM, "TLS cannot begin");
         return;
