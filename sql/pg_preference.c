@@ -12,6 +12,10 @@ enum pg_statement pg_preference_add(
     if (preference->base.op == STORE_PREFERENCE_READ) {
         return PG_STMT_PREFERENCE_READ;
     }
+    if (preference->hides) {
+        pg_add_i16(params, preference->hidden);
+        return PG_STMT_PREFERENCE_HIDE;
+    }
     pg_add_text(params, preference->body);
     return PG_STMT_PREFERENCE_WRITE;
 }
@@ -25,6 +29,7 @@ int pg_preference_rows(struct store_preference *preference, const PGresult *rows
     preference->rev = pg_u64(rows, 0, 0);
     if (reads) {
         preference->body = result_copy(request_result(&preference->base), pg_bytes(rows, 0, 1));
+        preference->hidden = pg_bool(rows, 0, 2);
     }
     return 0;
 }

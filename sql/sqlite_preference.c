@@ -14,6 +14,7 @@ int sqlite_preference_read(struct sqlite_db *db, struct store_preference *prefer
     if (more > 0) {
         preference->rev = query_column_u64(&query, 0);
         preference->body = result_copy(request_result(&preference->base), query_column(&query, 1));
+        preference->hidden = query_column_u64(&query, 2) != 0;
     }
     query_close(&query);
     return more < 0 ? more : 0;
@@ -38,9 +39,14 @@ int sqlite_preference_write(struct sqlite_db *db, struct store_preference *prefe
     if (more < 0) {
         return more;
     }
-    query_open(&query, db, SQLITE_STMT_PREFERENCE_WRITE);
+    query_open(
+        &query, db, preference->hides ? SQLITE_STMT_PREFERENCE_HIDE : SQLITE_STMT_PREFERENCE_WRITE);
     sqlite_bind_user(&query, &preference->who);
-    query_text(&query, 4, preference->body);
+    if (preference->hides) {
+        query_u64(&query, 4, preference->hidden);
+    } else {
+        query_text(&query, 4, preference->body);
+    }
     int changed = query_run(&query);
     return changed < 0 ? changed : 0;
 }

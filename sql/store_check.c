@@ -186,8 +186,9 @@ static bool is_renewal(const struct store_renewal *renewal)
 
 static bool is_preference(const struct store_preference *preference)
 {
-    return is_user(&preference->who) && preference->body.len > 0 &&
-           is_text(preference->body, TEXT_MAX_LEN);
+    return is_user(&preference->who) &&
+           (preference->hides ||
+               (preference->body.len > 0 && is_text(preference->body, TEXT_MAX_LEN)));
 }
 
 static bool is_summary(const struct store_summary *summary)

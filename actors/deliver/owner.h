@@ -18,6 +18,13 @@
 
 struct socket;
 
+/* Whether other users may know that it is here. The higher of what two nodes say holds. */
+enum owner_shown {
+    OWNER_UNKNOWN, /* the store has not said yet */
+    OWNER_SHOWN,
+    OWNER_HIDDEN, /* it hides */
+};
+
 struct socket_owner {
     struct actor actor;
     struct list sockets; /* socket.user_link */
@@ -28,6 +35,8 @@ struct socket_owner {
     uint16_t presence_seen; /* sockets that are counted there */
     uint16_t presence_told; /* sockets that Redis was told of */
     bool presence_changed; /* it is to be told */
+    uint8_t presence_said; /* enum owner_shown that Redis was told */
+    uint8_t shown; /* enum owner_shown */
 };
 
 /* What the floors above do for the sockets of an owner; the same for all (shard.owners). */
@@ -41,6 +50,8 @@ struct owner_ops {
     /* The sockets that dropped and may come back, recoverable.user_link. NULL: it has had none,
      * and none is to be kept now (`make`). */
     struct list *(*kept)(struct socket_owner *owner, bool make);
+    /* Whether it hides is known, or another now. */
+    void (*show)(struct socket_owner *owner, bool hidden);
 };
 
 /* Its key, valid as long as it: tenant and id. */

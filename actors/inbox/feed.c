@@ -181,10 +181,20 @@ void feed_position(struct inbox *inbox, const struct user_position *position)
     }
 }
 
+/* Whether the user hides is known. */
+static void show(struct inbox *inbox)
+{
+    const struct shard *shard = shard_of(&inbox->owner.actor);
+    if (shard->owners != NULL) {
+        shard->owners->show(&inbox->owner, inbox_preferences_hide(inbox));
+    }
+}
+
 /* The position has been read. */
 static void become_ready(struct inbox *inbox)
 {
     inbox->phase = INBOX_READY;
+    show(inbox);
     list_for_each (link, &inbox->owner.sockets) {
         feed_ready(inbox, container_of(link, struct socket, user_link));
     }
@@ -200,6 +210,8 @@ static void on_preferences(struct inbox *inbox, int status)
         arm(inbox, RETRY_MS + rand_below(&shard_of(&inbox->owner.actor)->rand, RETRY_MS));
     } else if (inbox->phase != INBOX_READY) {
         become_ready(inbox);
+    } else {
+        show(inbox);
     }
 }
 

@@ -33,6 +33,7 @@ struct inbox_preferences {
     struct preferences *own; /* NULL: the user says nothing */
     struct window *windows;
     uint32_t window_count;
+    bool hidden; /* from other users */
     bool reading;
     bool again; /* something has changed since it was begun */
     void (*loaded)(struct inbox *inbox, int status);
@@ -139,6 +140,7 @@ static void on_read(struct inbox *inbox, struct inbox_request *request)
     }
     if (status == 0 && read->rev > known->rev) { /* a standby that lags has older ones */
         replace(inbox, own);
+        known->hidden = read->hidden;
         known->rev = read->rev;
         if (inbox->phase == INBOX_READY) {
             tell_changed(inbox);
@@ -163,6 +165,11 @@ bool inbox_preferences_know(
         read_store(inbox);
     }
     return false;
+}
+
+bool inbox_preferences_hide(const struct inbox *inbox)
+{
+    return inbox->preferences != NULL && inbox->preferences->hidden;
 }
 
 /* Silence. */
@@ -274,10 +281,10 @@ static void on_answered(struct inbox *inbox, struct inbox_request *request)
     builder_reset(&text);
 }
 
-static struct inbox_request *new_request(const struct client_call *call, enum store_op op)
+static struct inbox_request *new_request(const struct client_call *call, enum store_op op,
+    void (*done)(struct inbox *inbox, struct inbox_request *request))
 {
-    struct inbox_request *request =
-        inbox_request_create(inbox_of(call->socket->user), op, on_answered);
+    struct inbox_request *request = inbox_request_create(inbox_of(call->socket->user), op, done);
     request->socket_id = call->socket->id;
     request->has_id = call->has_id;
     request->id = call->id;
@@ -288,7 +295,7 @@ static struct inbox_request *new_request(const struct client_call *call, enum st
 
 void inbox_preferences_get(const struct client_call *call)
 {
-    inbox_request_submit(new_request(call, STORE_PREFERENCE_READ));
+    inbox_request_submit(new_request(call, STORE_PREFERENCE_READ, on_answered));
 }
 
 /* All nodes with the user read them, also when the one that asked has gone. */
@@ -323,9 +330,42 @@ void inbox_preferences_set(const struct client_call *call)
         call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
         return;
     }
-    struct inbox_request *request = new_request(call, STORE_PREFERENCE_WRITE);
+    struct inbox_request *request = new_request(call, STORE_PREFERENCE_WRITE, on_answered);
     request->text = text;
     request->store.preference.body = buf_bytes(text);
+    request->carried_out = announce_written;
+    inbox_request_submit(request);
+}
+
+/* It holds here before it is answered, though all else of that rev is still to be read. */
+static void hide(struct inbox *inbox, const struct store_preference *written)
+{
+    if (written->rev > of(inbox)->rev) {
+        of(inbox)->hidden = written->hidden;
+        shard_of(&inbox->owner.actor)->owners->show(&inbox->owner, written->hidden);
+    }
+}
+
+static void on_hidden(struct inbox *inbox, struct inbox_request *request)
+{
+    struct socket *socket = owner_socket(&inbox->owner, request->socket_id);
+    if (request->store.preference.base.status != 0) {
+        refuse(inbox, request, "The store is not available, try again");
+        return;
+    }
+    hide(inbox, &request->store.preference);
+    if (socket != NULL && request->has_id) {
+        socket_ack(socket, request->id,
+            request->store.preference.hidden ? BYTES("{\"ok\":true,\"visible\":false}")
+                                             : BYTES("{\"ok\":true,\"visible\":true}"));
+    }
+}
+
+void inbox_preferences_set_hidden(const struct client_call *call, bool hidden)
+{
+    struct inbox_request *request = new_request(call, STORE_PREFERENCE_WRITE, on_hidden);
+    request->store.preference.hides = true;
+    request->store.preference.hidden = hidden;
     request->carried_out = announce_written;
     inbox_request_submit(request);
 }

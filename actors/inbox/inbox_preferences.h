@@ -36,6 +36,9 @@ bool inbox_preferences_know(
 bool inbox_preferences_silence(
     struct inbox *inbox, const struct notification_item *item, bool counts);
 
+/* Whether the user hides from others, as far as it is known. */
+bool inbox_preferences_hide(const struct inbox *inbox);
+
 /* Forget them. */
 void inbox_preferences_drop(struct inbox *inbox);
 
@@ -49,5 +52,8 @@ MUST_CHECK int inbox_preferences_write(
 /* What clients ask: preferences:get and preferences:set. */
 void inbox_preferences_get(const struct client_call *call);
 void inbox_preferences_set(const struct client_call *call);
+
+/* The user hides from now on, or no more: presence:set, whose argument was found to be right. */
+void inbox_preferences_set_hidden(const struct client_call *call, bool hidden);
 
 #endif

@@ -56,6 +56,18 @@ void presence_note(struct presence *presence, struct socket_owner *owner)
     }
 }
 
+void presence_show(struct presence *presence, struct socket_owner *owner)
+{
+    if (presence == NULL || owner->presence_seen == 0) {
+        return;
+    }
+    struct presence_part *part = find_part(presence, owner);
+    presence_watch_note(presence->watch, owner_key(owner));
+    if (part != NULL) {
+        presence_part_changed(part, owner);
+    }
+}
+
 void presence_forget(struct presence *presence, struct socket_owner *owner)
 {
     if (presence == NULL) {

@@ -37,6 +37,9 @@ void presence_destroy(struct presence *presence);
 /* A socket of `owner` has come or gone. NULL: nobody is told. */
 void presence_note(struct presence *presence, struct socket_owner *owner);
 
+/* Whether others may know of `owner` (owner->shown) is another now. NULL: nobody is told. */
+void presence_show(struct presence *presence, struct socket_owner *owner);
+
 /* `owner`, which has no socket any more, ends. The same. */
 void presence_forget(struct presence *presence, struct socket_owner *owner);
 

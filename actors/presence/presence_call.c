@@ -94,7 +94,8 @@ int presence_call_add(struct presence_call *call, const struct shard *shard, str
     }
     ask->key_len = key.len;
     memcpy(ask->key, key.at, key.len);
-    ask->hidden = viewer != NULL && !presence_call_may_see(shard, *viewer, key);
+    ask->open = viewer == NULL || bytes_eq(*viewer, key);
+    ask->barred = viewer != NULL && !presence_call_may_see(shard, *viewer, key);
     list_init(&ask->way);
     if (!map_put(&call->by_key, ask)) {
         mem_free(ask);
@@ -169,6 +170,7 @@ static void look_here(const struct shard *shard, struct parcel *parcel, struct p
 {
     const struct socket_owner *owner = owner_find(shard, key_of(ask));
     ask->connections = owner != NULL ? owner->socket_count : 0;
+    ask->shown = ask->connections > 0 ? owner->shown : OWNER_UNKNOWN;
     if (parcel->call->detailed && ask->connections > 0) {
         struct builder name = {0};
         builder_printf(&name, "%s\n", shard->config->node);
@@ -184,14 +186,15 @@ static bool add_others(
     struct parcel *parcel = question->parcel;
     bool detailed = parcel->call->detailed;
     struct builder nodes = {0};
-    uint64_t connections;
+    struct presence_others others;
     if (detailed && ask->nodes != NULL) {
         builder_add(&nodes, buf_bytes(ask->nodes));
     }
     int status = presence_view_read_user(
-        reply, bytes_str(question->shard->config->node), &connections, detailed ? &nodes : NULL);
-    if (status == 0 && connections > 0) {
-        ask->connections += connections;
+        reply, bytes_str(question->shard->config->node), &others, detailed ? &nodes : NULL);
+    if (status == 0 && others.connections > 0) {
+        ask->connections += others.connections;
+        ask->shown = others.shown > ask->shown ? others.shown : ask->shown;
         if (detailed) {
             buf_unref(ask->nodes);
             ask->nodes = builder_finish(&nodes);
@@ -341,7 +344,7 @@ static bool sort(struct presence_call *call, struct parcel **parcels, unsigned s
     list_for_each (link, &call->asks) {
         struct presence_ask *ask = container_of(link, struct presence_ask, link);
         wanted[actor_system_shard_of(system, key_of(ask))] =
-            !ask->hidden || wanted[actor_system_shard_of(system, key_of(ask))];
+            !ask->barred || wanted[actor_system_shard_of(system, key_of(ask))];
     }
     for (unsigned i = 0; i < shards; i++) {
         parcels[i] = NULL;
@@ -365,7 +368,7 @@ static void put_asks(struct presence_call *call, struct parcel **parcels)
     const struct actor_system *system = sched_system(call->shard->sched);
     list_for_each (link, &call->asks) {
         struct presence_ask *ask = container_of(link, struct presence_ask, link);
-        if (!ask->hidden) {
+        if (!ask->barred) {
             list_append(&parcels[actor_system_shard_of(system, key_of(ask))]->asks, &ask->way);
         }
     }
@@ -449,10 +452,19 @@ void presence_ask_write_where(const struct presence_ask *ask, struct builder *ou
     json_write_u64(out, "connections", ask->connections);
 }
 
+/* As far as who asks may know. */
+static bool is_online(const struct presence_ask *ask)
+{
+    return ask->connections > 0 && (ask->open || ask->shown == OWNER_SHOWN);
+}
+
 void presence_ask_write(const struct presence_ask *ask, bool detailed, struct builder *out)
 {
-    json_write_bool(out, "online", ask->connections > 0);
+    json_write_bool(out, "online", is_online(ask));
     json_write_json(out, "lastSeen", bytes_of(NULL, 0));
+    if (ask->open && ask->shown == OWNER_HIDDEN) {
+        json_write_bool(out, "visible", false);
+    }
     if (detailed) {
         presence_ask_write_where(ask, out);
     }

@@ -26,7 +26,9 @@ enum { PRESENCE_USERS_MAX = 1000 /* of a call */ };
 /* One user of a call. */
 struct presence_ask {
     struct list link; /* presence_call.asks, in the order in which they were added */
-    bool hidden; /* who asks may not see this one: nothing was asked */
+    bool barred; /* who asks may not see this one: nothing was asked */
+    bool open; /* who asks sees it though it hides: a backend, or itself */
+    uint8_t shown; /* enum owner_shown, where it is online */
     uint64_t connections; /* 0: it is not online */
     struct buf *nodes; /* with `detailed`: the names of its nodes, each with a line feed */
     /* private */

@@ -146,10 +146,13 @@ struct telling {
     size_t users;
 };
 
-static void add_user(struct telling *telling, struct bytes key, unsigned connections)
+static void add_user(
+    struct telling *telling, struct bytes key, unsigned connections, unsigned shown)
 {
+    static const char *const marks[] = {
+        [OWNER_UNKNOWN] = "u", [OWNER_SHOWN] = "", [OWNER_HIDDEN] = "h"};
     char *number = telling->numbers[telling->users++];
-    snprintf(number, NUMBER_MAX, "%u", connections);
+    snprintf(number, NUMBER_MAX, "%u%s", connections, connections > 0 ? marks[shown] : "");
     telling->argv[telling->argc++] = key;
     telling->argv[telling->argc++] = bytes_str(number);
 }
@@ -161,10 +164,11 @@ static void add_changed(struct presence_part *part, struct telling *telling)
     while (telling->users < CHUNK && (link = list_pop(&part->changed)) != NULL) {
         struct socket_owner *owner = container_of(link, struct socket_owner, presence_link);
         owner->presence_changed = false;
-        if (owner->socket_count != owner->presence_told) {
-            add_user(telling, owner_key(owner), owner->socket_count);
+        if (owner->socket_count != owner->presence_told || owner->shown != owner->presence_said) {
+            add_user(telling, owner_key(owner), owner->socket_count, owner->shown);
         }
         owner->presence_told = owner->socket_count;
+        owner->presence_said = owner->shown;
         if (owner->presence_told > 0) {
             list_append(&part->known, link);
         }
@@ -177,7 +181,7 @@ static void add_gone(struct presence_part *part, struct telling *telling, struct
     struct list *link;
     while (telling->users < CHUNK && (link = list_pop(&part->gone)) != NULL) {
         const struct presence_gone *gone = container_of(link, struct presence_gone, link);
-        add_user(telling, bytes_of(gone->key, gone->len), 0);
+        add_user(telling, bytes_of(gone->key, gone->len), 0, OWNER_UNKNOWN);
         list_append(taken, link);
     }
 }

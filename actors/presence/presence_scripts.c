@@ -31,7 +31,7 @@
     "local y=known[f][p] return y and y[2]>now and y end "
 
 /* For each place of a user's value `v`. */
-#define EACH_HOLDER "for p,c in string.gmatch(v,'(%x+):(%d+)') do "
+#define EACH_HOLDER "for p,c in string.gmatch(v,'(%x+):(%d+%a?)') do "
 
 #define EACH_SHARD                                                                                 \
     "for s in string.gmatch(redis.call('hget',k,'\\n') or '',string.rep('%x',12)) do "
@@ -106,7 +106,9 @@
 #define LOOK_AT_USERS                                                                              \
     "local r={} for i=1,#ARGV do local v,o=redis.call('hget',k,ARGV[i]),{} "                       \
     "if v then " EACH_HOLDER "local y=live(p) "                                                    \
-    "if y then o[#o+1]=y[6] o[#o+1]=tonumber(c) end end end r[i]=#o>0 and o or false end "
+    "if y then o[#o+1]=y[6] o[#o+1]=tonumber((string.match(c,'%d+'))) "                            \
+    "o[#o+1]=({[104]=2,[117]=0})[string.byte(c,-1)] or 1 end end end r[i]=#o>0 and o or false "    \
+    "end "
 
 const char *const presence_scripts[PRESENCE_SCRIPT_COUNT] = {
     [PRESENCE_SCRIPT_TELL] = TIME PLACES LIVE RENEW TELL_USERS SUM

@@ -5,6 +5,7 @@
 #include "actors/presence/presence_view.h"
 
 #include "actors/bus.h"
+#include "actors/deliver/owner.h"
 #include "actors/order/bus_origin.h"
 #include "actors/presence/presence_scripts.h"
 #include "actors/shard.h"
@@ -70,54 +71,56 @@ int presence_view_read(struct shard *shard, const struct bus_reply *reply,
     return 0;
 }
 
+enum { EACH = 3 }; /* of a place of a user */
+
 /* The most that a place of the node at `at` or behind says, or 0: one before has said so. */
-static int read_node(const struct bus_reply *reply, size_t at, uint64_t *ret_connections)
+static uint64_t read_node(const struct bus_reply *reply, size_t at)
 {
     const struct bus_reply *node = reply->items[at];
     uint64_t most = 0;
-    for (size_t i = 0; i < reply->count; i += 2) {
-        const struct bus_reply *name = reply->items[i];
-        const struct bus_reply *number = reply->items[i + 1];
-        if (name->type != BUS_STRING || number->type != BUS_INTEGER || number->integer < 0) {
-            return STATUS_INVALID;
-        }
-        if (bytes_eq(name->text, node->text)) {
+    for (size_t i = 0; i < reply->count; i += EACH) {
+        if (bytes_eq(reply->items[i]->text, node->text)) {
             if (i < at) {
-                most = 0;
-                break;
+                return 0;
             }
-            most = (uint64_t)number->integer > most ? (uint64_t)number->integer : most;
+            uint64_t number = (uint64_t)reply->items[i + 1]->integer;
+            most = number > most ? number : most;
         }
     }
-    *ret_connections = most;
-    return 0;
+    return most;
+}
+
+static bool are_holders(const struct bus_reply *reply)
+{
+    bool good = reply->type == BUS_ARRAY && reply->count % EACH == 0 &&
+                reply->count <= EACH * PRESENCE_NODES_MAX;
+    for (size_t i = 0; good && i < reply->count; i += EACH) {
+        good = reply->items[i]->type == BUS_STRING && is_number(reply->items[i + 1]) &&
+               is_number(reply->items[i + 2]) && reply->items[i + 2]->integer <= OWNER_HIDDEN;
+    }
+    return good;
 }
 
 int presence_view_read_user(const struct bus_reply *reply, struct bytes own,
-    uint64_t *ret_connections, struct builder *nodes)
+    struct presence_others *ret_others, struct builder *nodes)
 {
-    uint64_t sum = 0;
-    if (reply->type == BUS_NIL) {
-        *ret_connections = 0;
-        return 0;
-    }
-    if (reply->type != BUS_ARRAY || reply->count % 2 != 0 ||
-        reply->count > 2 * PRESENCE_NODES_MAX) {
+    struct presence_others others = {0};
+    if (reply->type != BUS_NIL && !are_holders(reply)) {
         return STATUS_INVALID;
     }
-    for (size_t i = 0; i < reply->count; i += 2) {
-        uint64_t connections;
-        if (read_node(reply, i, &connections) != 0) {
-            return STATUS_INVALID;
+    for (size_t i = 0; reply->type != BUS_NIL && i < reply->count; i += EACH) {
+        if (bytes_eq(reply->items[i]->text, own)) {
+            continue;
         }
-        if (connections > 0 && !bytes_eq(reply->items[i]->text, own)) {
-            sum += connections;
-            if (nodes != NULL) {
-                builder_add(nodes, reply->items[i]->text);
-                builder_byte(nodes, '\n');
-            }
+        uint64_t connections = read_node(reply, i);
+        uint8_t shown = (uint8_t)reply->items[i + 2]->integer;
+        others.connections += connections;
+        others.shown = shown > others.shown ? shown : others.shown;
+        if (connections > 0 && nodes != NULL) {
+            builder_add(nodes, reply->items[i]->text);
+            builder_byte(nodes, '\n');
         }
     }
-    *ret_connections = sum;
+    *ret_others = others;
     return 0;
 }

@@ -37,12 +37,17 @@ struct presence_view {
 MUST_CHECK int presence_view_read(struct shard *shard, const struct bus_reply *reply,
     struct presence_view *ret_view, struct builder *ended);
 
+/* What nodes say of a user. */
+struct presence_others {
+    uint64_t connections; /* the sum, of each node the most that one of its places says */
+    uint8_t shown; /* enum owner_shown, the highest */
+};
+
 /*
- * Read what PRESENCE_SCRIPT_LOOK answers of one user: the sum of the connections that nodes other
- * than `own` have, of each the most that one of its places says; their names are appended to
- * `nodes` (NULL: they are not asked for), each with a line feed. STATUS_INVALID.
+ * Read what PRESENCE_SCRIPT_LOOK answers of one user, of nodes other than `own`; their names are
+ * appended to `nodes` (NULL: they are not asked for), each with a line feed. STATUS_INVALID.
  */
 MUST_CHECK int presence_view_read_user(const struct bus_reply *reply, struct bytes own,
-    uint64_t *ret_connections, struct builder *nodes);
+    struct presence_others *ret_others, struct builder *nodes);
 
 #endif

@@ -9,6 +9,7 @@
 #include "actors/presence/presence_watch.h"
 
 #include "actors/bus.h"
+#include "actors/deliver/owner.h"
 #include "actors/order/bus_origin.h"
 #include "actors/presence/presence_call.h"
 #include "actors/presence/presence_part.h"
@@ -24,8 +25,6 @@ enum {
     STEADY = PRESENCE_LIFETIME_MS / PRESENCE_RENEW_MS, /* commands under one term */
 };
 
-enum shown { SHOWN_NOTHING, SHOWN_ONLINE, SHOWN_OFFLINE };
-
 /* A user who is followed. */
 struct watched {
     struct list part_link; /* heard_part.watched */
@@ -33,7 +32,7 @@ struct watched {
     struct list linger_link; /* presence_watch.lingering, by due_ms, until that has come */
     struct list follows; /* presence_follow.link */
     uint64_t due_ms; /* it lingers until then; 0: it does not */
-    uint8_t shown; /* enum shown */
+    uint8_t shown; /* enum presence_shown */
     bool ended; /* a place has: it does not linger */
     size_t key_len;
     char key[];
@@ -116,18 +115,17 @@ static void ask_later(struct presence_watch *watch, struct watched *watched)
 
 static void tell_all(struct watched *watched, bool changed)
 {
-    bool online = watched->shown == SHOWN_ONLINE;
     list_for_each_safe (link, following, &watched->follows) {
         struct presence_follow *follow = container_of(link, struct presence_follow, link);
         if (changed || !follow->told) {
             follow->told = true;
-            follow->tell(follow, online);
+            follow->tell(follow, (enum presence_shown)watched->shown);
         }
     }
 }
 
 /* It is `shown` now, and does not linger. */
-static bool show(struct watched *watched, enum shown shown)
+static bool show(struct watched *watched, enum presence_shown shown)
 {
     bool changed = watched->shown != (uint8_t)shown;
     list_remove(&watched->linger_link);
@@ -177,9 +175,12 @@ static void take_answer(struct presence_watch *watch, const struct presence_ask 
     if (watched == NULL) {
         return;
     }
-    bool changed = ask->connections > 0 ? show(watched, SHOWN_ONLINE)
-                   : complete           ? take_offline(watch, watched)
-                                        : take_nothing(watch, watched);
+    bool hidden = ask->connections > 0 && ask->shown == OWNER_HIDDEN;
+    bool online = ask->connections > 0 && ask->shown == OWNER_SHOWN;
+    bool changed = hidden     ? show(watched, SHOWN_HIDDEN)
+                   : online   ? show(watched, SHOWN_ONLINE)
+                   : complete ? take_offline(watch, watched)
+                              : take_nothing(watch, watched);
     watched->ended = false;
     tell_all(watched, changed);
 }

@@ -23,8 +23,11 @@ struct presence_watch;
 struct shard;
 struct watched;
 
-/* The user of `follow` is online, or not. On its shard, in a later turn than what caused it. */
-typedef void (*presence_follow_fn)(struct presence_follow *follow, bool online);
+/* How a user is. One who hides is so to others, to itself it is online. */
+enum presence_shown { SHOWN_NOTHING, SHOWN_ONLINE, SHOWN_HIDDEN, SHOWN_OFFLINE };
+
+/* The user of `follow` is so now. On its shard, in a later turn than what caused it. */
+typedef void (*presence_follow_fn)(struct presence_follow *follow, enum presence_shown shown);
 
 /* One who is told of one user; embedded. */
 struct presence_follow {

@@ -10,6 +10,7 @@
 #include "actors/behaviours.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/leaf.h"
+#include "actors/deliver/owner.h"
 #include "actors/deliver/socket.h"
 #include "actors/order/sequencer.h"
 #include "actors/room_proto.h"
@@ -155,7 +156,15 @@ void room_publish(struct shard *shard, struct bytes nsp, struct bytes room, stru
 
 void room_tell(const struct socket *socket, struct bytes room, bool joined)
 {
-    if (fanout_has_company(socket, room)) {
+    if (!fanout_has_company(socket, room)) {
+        room_tell_user(socket, room, joined);
+    }
+}
+
+void room_tell_user(const struct socket *socket, struct bytes room, bool joined)
+{
+    const struct socket_owner *user = owner_find(socket->shard, identity_key(socket->identity));
+    if (user == NULL || user->shown != OWNER_SHOWN) {
         return;
     }
     const struct claims *who = identity_claims(socket->identity);

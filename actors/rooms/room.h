@@ -43,6 +43,12 @@ void room_publish(struct shard *shard, struct bytes nsp, struct bytes room, stru
  */
 void room_tell(const struct socket *socket, struct bytes room, bool joined);
 
+/*
+ * The same whatever its other sockets are in. Nothing while it hides, or nobody knows whether it
+ * does.
+ */
+void room_tell_user(const struct socket *socket, struct bytes room, bool joined);
+
 /* fanout_ops.gone: the seat is given up unless `kept`, and the others are told. */
 void room_on_gone(struct socket *socket, const struct membership *membership, bool kept);
 

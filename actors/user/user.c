@@ -145,7 +145,8 @@ static struct list *kept_of(struct socket_owner *owner, bool make)
     return make || user->busy != NULL ? &user_busy(user)->kept : NULL;
 }
 
-const struct owner_ops user_owner_ops = {.change_room = user_rooms_change, .kept = kept_of};
+const struct owner_ops user_owner_ops = {
+    .change_room = user_rooms_change, .kept = kept_of, .show = user_presence_show};
 
 /* What the session layer calls. */
 

@@ -171,6 +171,10 @@ void user_values_get(const struct client_call *call);
 /* Who is online (user_presence.c). */
 
 void user_presence_query(const struct client_call *call);
+void user_presence_set(const struct client_call *call);
+
+/* Whether it hides is known, or another now: owner_ops.show. */
+void user_presence_show(struct socket_owner *owner, bool hidden);
 void user_presence_subscribe(const struct client_call *call);
 void user_presence_unsubscribe(const struct client_call *call);
 

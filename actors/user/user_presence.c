@@ -4,11 +4,18 @@
  * presence.visibility lets them see.
  *
  * A question outlives its user, as in user_values.c. How many are under way is bounded by the
- * bucket that each is taken from. Order of this file: the users of a call, questions, following.
+ * bucket that each is taken from. Order of this file: the users of a call, questions, hiding,
+ * following.
  */
+#include <stdio.h>
+
+#include "actors/deliver/fanout.h"
+#include "actors/deliver/leaf.h"
+#include "actors/inbox/inbox_preferences.h"
 #include "actors/presence/presence.h"
 #include "actors/presence/presence_call.h"
 #include "actors/presence/presence_watch.h"
+#include "actors/rooms/room.h"
 #include "actors/shard.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
@@ -24,18 +31,20 @@ enum { RETRY_MS = 1000, FIELD_MAX = 65, FOLLOWED_MAX = 500 /* by a socket */ };
 
 /* The users of a call. */
 
-/* Whether the object has no other member; else the call was refused. */
-static bool check_members(const struct client_call *call, struct bytes object)
+/* Whether the object has no member but `known`; else the call was refused. */
+static bool check_members(const struct client_call *call, struct bytes object, const char *known)
 {
     struct json_scan_iter iter;
     struct bytes key;
     struct bytes value;
     json_scan_iter_init(&iter, object);
     while (json_scan_member(&iter, &key, &value)) {
-        if (!json_scan_string_eq(key, BYTES("users"))) {
+        if (!json_scan_string_eq(key, bytes_str(known))) {
             char field[FIELD_MAX];
+            char message[FIELD_MAX];
             names_write_field(key, field, sizeof(field));
-            call_refuse_field(call, field, "Unknown field; known here: users");
+            snprintf(message, sizeof(message), "Unknown field; known here: %s", known);
+            call_refuse_field(call, field, message);
             return false;
         }
     }
@@ -48,7 +57,7 @@ static bool read_users(const struct client_call *call, const char *allowed, stru
     struct bytes argument = call_argument(call->event);
     bool object = json_scan_kind(argument) == JSON_SCAN_OBJECT;
     *ret_array = argument;
-    if (object && !check_members(call, argument)) {
+    if (object && !check_members(call, argument, "users")) {
         return false;
     }
     if ((object && json_scan_get(argument, "users", ret_array) != 0) ||
@@ -171,6 +180,74 @@ void user_presence_query(const struct client_call *call)
     }
 }
 
+/* Hiding. */
+
+void user_presence_set(const struct client_call *call)
+{
+    struct bytes argument = call_argument(call->event);
+    struct bytes value;
+    bool visible;
+    if (json_scan_kind(argument) != JSON_SCAN_OBJECT) {
+        call_refuse_field(call, "visible", "true or false");
+    } else if (!check_members(call, argument, "visible")) {
+        return;
+    } else if (json_scan_get(argument, "visible", &value) != 0 ||
+               json_scan_bool(value, &visible) != 0) {
+        call_refuse_field(call, "visible", "true or false");
+    } else {
+        inbox_preferences_set_hidden(call, !visible);
+    }
+}
+
+/* Whether a socket before that of `link` is in the room, too. */
+static bool is_told_before(const struct user *user, const struct list *link, struct bytes room)
+{
+    list_for_each (before, &user->owner.sockets) {
+        if (before == link) {
+            break;
+        }
+        struct socket *socket = container_of(before, struct socket, user_link);
+        const struct membership *membership = fanout_membership(socket->fanout, socket, room);
+        if (membership != NULL && membership->presence) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The others in its rooms that tell who comes and goes are told so of it. */
+static void tell_rooms(struct user *user, bool joined)
+{
+    list_for_each (link, &user->owner.sockets) {
+        const struct socket *socket = container_of(link, struct socket, user_link);
+        for (unsigned i = 0; i < socket->membership_count; i++) {
+            const struct membership *membership = &socket->memberships[i];
+            struct bytes room = leaf_name(membership->leaf);
+            if (membership->presence && !is_told_before(user, link, room)) {
+                room_tell_user(socket, room, joined);
+            }
+        }
+    }
+}
+
+void user_presence_show(struct socket_owner *owner, bool hidden)
+{
+    uint8_t shown = hidden ? OWNER_HIDDEN : OWNER_SHOWN;
+    struct user *user = (struct user *)(void *)owner;
+    if (owner->shown == shown) {
+        return;
+    }
+    if (owner->shown == OWNER_SHOWN) {
+        user_typing_tell_end(user);
+        tell_rooms(user, false);
+    }
+    owner->shown = shown;
+    if (!hidden) {
+        tell_rooms(user, true);
+    }
+    presence_show(shard_of(&owner->actor)->presence, owner);
+}
+
 /* Following. */
 
 /* A socket that is told of a user. */
@@ -189,6 +266,11 @@ static void tell(struct socket *socket, struct bytes user, bool online)
     call_emit(socket, server_events_presence(user, online));
 }
 
+static bool is_own(const struct socket *socket, struct bytes user)
+{
+    return bytes_eq(owner_id(socket->user), user);
+}
+
 /* Whether `socket` may still see the user: the settings may have changed since it subscribed. */
 static bool sees(const struct socket *socket, struct bytes user)
 {
@@ -197,7 +279,7 @@ static bool sees(const struct socket *socket, struct bytes user)
     return presence_call_may_see(socket->shard, identity_key(socket->identity), key);
 }
 
-static void on_follow(struct presence_follow *follow, bool online)
+static void on_follow(struct presence_follow *follow, enum presence_shown how)
 {
     struct following *following = container_of(follow, struct following, follow);
     struct socket *socket = owner_socket(&following->user->owner, following->socket_id);
@@ -205,6 +287,7 @@ static void on_follow(struct presence_follow *follow, bool online)
         return;
     }
     struct bytes user = presence_follow_user(follow);
+    bool online = how == SHOWN_ONLINE || (how == SHOWN_HIDDEN && is_own(socket, user));
     bool shown = online && sees(socket, user);
     if (!following->told || following->online != shown) {
         following->told = true;

@@ -26,6 +26,9 @@ struct typing {
 static void tell_typing(struct user *user, struct bytes room, const char *sid, bool typing)
 {
     struct bytes except = bytes_of(sid, SOCKET_SID_LEN);
+    if (user->owner.shown != OWNER_SHOWN) {
+        return;
+    }
     room_publish(shard_of(&user->actor), BYTES("/"), room,
         server_events_typing(wire_name_client(room), owner_id(&user->owner), typing), &except, 1);
 }

@@ -286,7 +286,8 @@ export class Peal<Data = unknown> extends Emitter<PealEvents<Data>> {
   value<Value = unknown>(key: string): Promise<{ value: Value; version: number; expiresAt: string; stale?: true }>;
   preferences(): Promise<StoredPreferences>;
   setPreferences(preferences: Preferences): Promise<StoredPreferences>;
-  presence(users: string[]): Promise<Record<string, { online: boolean; lastSeen: string | null }>>;
+  presence(users: string[]): Promise<Record<string, { online: boolean; lastSeen: string | null; visible?: false }>>;
+  setVisible(visible: boolean): Promise<void>;
   follow(users: string[]): Promise<void>;
   unfollow(users: string[]): Promise<void>;
 }

@@ -1192,6 +1192,11 @@ export class Peal extends Emitter {
     return (await this.request('presence:query', { users })).users;
   }
 
+  // Hide from other users, or no more; it is kept until it is changed.
+  async setVisible(visible) {
+    await this.request('presence:set', { visible });
+  }
+
   // Follow users: `presence` says how each of them is, and again when that changes; kept across connections, at most 500.
   async follow(users) {
     const fresh = users.filter((user) => !this.#followed.has(user));

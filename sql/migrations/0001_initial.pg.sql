@@ -26,13 +26,14 @@ CREATE TABLE peal.inbox (
 ) WITH (fillfactor = 70);
 CREATE INDEX inbox_changed ON peal.inbox (changed_at);
 
--- What a user wants (codec/preferences.h), durations in ms; asked for where inbox.preference_rev is
--- not 0, which counts the changes.
+-- What a user wants (codec/preferences.h), durations in ms, and whether it hides from the others; asked for
+-- where inbox.preference_rev is not 0, which counts the changes.
 CREATE TABLE peal.preference (
     slot smallint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
     user_id text COLLATE "C" NOT NULL,
     body jsonb NOT NULL,
+    hidden boolean NOT NULL DEFAULT false,
     PRIMARY KEY (slot, tenant, user_id)
 );
 

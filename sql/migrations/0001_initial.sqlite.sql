@@ -31,6 +31,7 @@ CREATE TABLE preference (
     tenant TEXT NOT NULL,
     user_id TEXT NOT NULL,
     body TEXT NOT NULL,
+    hidden INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id)
 ) WITHOUT ROWID;
 

@@ -116,6 +116,9 @@ test('peal.js follows across connections, and tells what changed', async () => {
     await hub.plain('dora');
     await until(() => told.some(([user, online]) => user === 'dora' && online), 'dora has come');
     assert.equal(told.filter(([user, online]) => user === 'carl' && !online).length, 1);
+    await peal.setVisible(false);
+    assert.deepEqual(await peal.presence(['anna']), { anna: { online: true, lastSeen: null, visible: false } });
+    await assert.rejects(peal.setVisible(1), { code: 'invalid_field', field: 'visible' });
     await peal.unfollow(['dora']);
     await assert.rejects(peal.follow(['a/b']), { code: 'invalid_field', field: 'users' });
   } finally {

@@ -91,6 +91,14 @@ const REFUSED = {
     [{ users: ['anna'], usres: [] }, 'usres', /known here: users/],
     [Array.from({ length: 1001 }, (_, i) => `u${i}`), 'users', /At most 1000 users/, 'too_large'],
   ],
+  'presence:set': [
+    [undefined, 'visible', /true or false/],
+    [true, 'visible', /true or false/],
+    [{}, 'visible', /true or false/],
+    [{ visible: 'no' }, 'visible', /true or false/],
+    [{ visible: 0 }, 'visible', /true or false/],
+    [{ visible: false, visibel: 1 }, 'visibel', /known here: visible/],
+  ],
   'presence:subscribe': [
     [undefined, 'users', FOLLOWED],
     [7, 'users', FOLLOWED],

@@ -34,6 +34,7 @@ struct fake_inbox {
     char key[300]; /* tenant/user, or user */
     struct store_position position;
     char *preferences; /* NULL: none */
+    bool hidden;
     uint64_t changed_at; /* a number that rises with each change of the store */
     struct fake_row *rows; /* by seq */
     size_t count;

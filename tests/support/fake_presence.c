@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/deliver/owner.h"
 #include "actors/presence/presence_scripts.h"
 #include "codec/base/buf.h"
 #include "codec/base/map.h"
@@ -40,6 +41,7 @@ struct fake_holder {
     char user[USER_MAX_LEN];
     char place[NAME_MAX_LEN];
     uint64_t connections;
+    int64_t shown; /* enum owner_shown */
 };
 
 /* Sums of the places of a version. */
@@ -163,9 +165,19 @@ static size_t count_users(const struct fake_part *part)
 
 /* The scripts. */
 
-static void tell_user(struct fake_part *part, const char *me, struct bytes user,
-    uint64_t connections, uint64_t now_ms)
+/* The connections of an argument, whose last letter is cut off: what others may know. */
+static uint64_t read_connections(struct bytes text, int64_t *ret_shown)
 {
+    char last = text.at[text.len - 1];
+    *ret_shown = last == 'h' ? OWNER_HIDDEN : last == 'u' ? OWNER_UNKNOWN : OWNER_SHOWN;
+    return number_of(bytes_of(text.at, text.len - (last == 'h' || last == 'u')));
+}
+
+static void tell_user(
+    struct fake_part *part, const char *me, struct bytes user, struct bytes text, uint64_t now_ms)
+{
+    int64_t shown;
+    uint64_t connections = read_connections(text, &shown);
     for (size_t i = part->holder_count; i-- > 0;) {
         const struct fake_holder *holder = &part->holders[i];
         if (bytes_eq_str(user, holder->user) &&
@@ -177,7 +189,7 @@ static void tell_user(struct fake_part *part, const char *me, struct bytes user,
         part->holders =
             mem_realloc_array(part->holders, part->holder_count + 1, sizeof(*part->holders));
         struct fake_holder *holder = &part->holders[part->holder_count++];
-        *holder = (struct fake_holder){.connections = connections};
+        *holder = (struct fake_holder){.connections = connections, .shown = shown};
         copy_text(holder->user, sizeof(holder->user), user);
         copy_text(holder->place, sizeof(holder->place), bytes_str(me));
     }
@@ -313,7 +325,7 @@ static struct bus_reply *do_tell(
     builder_printf(&told, "%llu %llu %s", (unsigned long long)place->version,
         (unsigned long long)part->changes, place->node);
     for (size_t i = FIRST_USER; i + 1 < argc; i += 2) {
-        tell_user(part, me, argv[i], number_of(argv[i + 1]), now_ms);
+        tell_user(part, me, argv[i], argv[i + 1], now_ms);
         builder_byte(&told, '\n');
         builder_add(&told, argv[i]);
     }
@@ -376,7 +388,7 @@ static struct bus_reply *look_at(const struct fake_part *part, struct bytes user
     if (count == 0) {
         return fake_reply_text(BUS_NIL, BYTES(""));
     }
-    struct bus_reply *reply = fake_reply_array(2 * count);
+    struct bus_reply *reply = fake_reply_array(3 * count);
     size_t at = 0;
     for (size_t i = 0; i < part->holder_count; i++) {
         const struct fake_holder *holder = &part->holders[i];
@@ -384,6 +396,7 @@ static struct bus_reply *look_at(const struct fake_part *part, struct bytes user
             const char *node = find_place(part, bytes_str(holder->place))->node;
             reply->items[at++] = fake_reply_text(BUS_STRING, bytes_str(node));
             reply->items[at++] = fake_reply_integer((int64_t)holder->connections);
+            reply->items[at++] = fake_reply_integer(holder->shown);
         }
     }
     return reply;

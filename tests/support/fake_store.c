@@ -263,6 +263,7 @@ static int read_preferences(struct fake_store *store, struct store_preference *r
         request->rev--;
         return 0;
     }
+    request->hidden = inbox->hidden;
     if (inbox->preferences != NULL) {
         request->base.result = mem_dup(inbox->preferences, strlen(inbox->preferences));
         request->body = bytes_of(request->base.result, strlen(inbox->preferences));
@@ -273,8 +274,12 @@ static int read_preferences(struct fake_store *store, struct store_preference *r
 static int write_preferences(struct fake_store *store, struct store_preference *request)
 {
     struct fake_inbox *inbox = inbox_of(store, request->who);
-    mem_free(inbox->preferences);
-    inbox->preferences = mem_dup(request->body.at, request->body.len);
+    if (request->hides) {
+        inbox->hidden = request->hidden;
+    } else {
+        mem_free(inbox->preferences);
+        inbox->preferences = mem_dup(request->body.at, request->body.len);
+    }
     request->rev = ++inbox->position.preference_rev;
     inbox->changed_at = ++store->changes;
     return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actors/bus.h"
+#include "actors/deliver/owner.h"
 #include "actors/presence/presence_scripts.h"
 #include "actors/presence/presence_view.h"
 #include "actors/shard.h"
@@ -158,15 +159,23 @@ Test(presence_view, what_is_no_answer_is_refused)
     cr_expect_eq(read_view(&made, &view, ended), STATUS_INVALID, "too many versions");
 }
 
-static void expect_user(
-    const struct made *made, const char *own, uint64_t connections, const char *nodes)
+static void expect_user(const struct made *made, const char *own, uint64_t connections,
+    uint8_t shown, const char *nodes)
 {
     struct builder out = {0};
-    uint64_t found = UINT64_MAX;
-    cr_expect_eq(presence_view_read_user(&made->reply, bytes_str(own), &found, &out), 0);
-    cr_expect_eq(found, connections, "%d of %d", (int)found, (int)connections);
+    struct presence_others found;
+    cr_assert_eq(presence_view_read_user(&made->reply, bytes_str(own), &found, &out), 0);
+    cr_expect_eq(found.connections, connections);
+    cr_expect_eq(found.shown, shown);
     cr_expect(bytes_eq_str(builder_bytes(&out), nodes));
     builder_reset(&out);
+}
+
+static void add_holder(struct made *made, const char *node, int64_t connections, int64_t shown)
+{
+    add_text(made, node);
+    add_number(made, connections);
+    add_number(made, shown);
 }
 
 Test(presence_view, of_a_user_each_node_counts_once_and_the_own_one_not)
@@ -174,31 +183,40 @@ Test(presence_view, of_a_user_each_node_counts_once_and_the_own_one_not)
     struct made made;
     begin(&made);
     made.reply.type = BUS_NIL;
-    expect_user(&made, "a", 0, "");
+    expect_user(&made, "a", 0, OWNER_UNKNOWN, "");
     begin(&made);
-    expect_user(&made, "a", 0, "");
-    add_text(&made, "b");
-    add_number(&made, 2);
-    add_text(&made, "a");
-    add_number(&made, 7);
-    add_text(&made, "c");
-    add_number(&made, 1);
-    add_text(&made, "b");
-    add_number(&made, 3);
-    expect_user(&made, "a", 4, "b\nc\n");
-    expect_user(&made, "d", 11, "b\na\nc\n");
+    expect_user(&made, "a", 0, OWNER_UNKNOWN, "");
+    add_holder(&made, "b", 2, OWNER_SHOWN);
+    add_holder(&made, "a", 7, OWNER_HIDDEN);
+    add_holder(&made, "c", 1, OWNER_UNKNOWN);
+    add_holder(&made, "b", 3, OWNER_UNKNOWN);
+    expect_user(&made, "a", 4, OWNER_SHOWN, "b\nc\n");
+    expect_user(&made, "d", 11, OWNER_HIDDEN, "b\na\nc\n");
 }
 
 Test(presence_view, what_says_nothing_of_a_user_is_refused)
 {
     struct made made;
-    uint64_t found;
+    struct presence_others found;
     begin(&made);
-    add_text(&made, "b");
-    cr_expect_eq(presence_view_read_user(&made.reply, BYTES("a"), &found, NULL), STATUS_INVALID);
-    add_text(&made, "2");
-    cr_expect_eq(presence_view_read_user(&made.reply, BYTES("a"), &found, NULL), STATUS_INVALID);
-    made.items[1] = (struct bus_reply){.type = BUS_INTEGER, .integer = -1};
+    for (size_t i = 0; i < 2; i++) { /* less than a holder */
+        add_text(&made, "b");
+        cr_expect_eq(
+            presence_view_read_user(&made.reply, BYTES("a"), &found, NULL), STATUS_INVALID);
+    }
+    static const struct bus_reply others[] = {
+        {.type = BUS_NIL}, {.type = BUS_INTEGER, .integer = -1}};
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t j = 0; j < ARRAY_LEN(others); j++) {
+            begin(&made);
+            add_holder(&made, "b", 1, OWNER_SHOWN);
+            made.items[i] = others[j];
+            cr_expect_eq(presence_view_read_user(&made.reply, BYTES("a"), &found, NULL),
+                STATUS_INVALID, "item %zu", i);
+        }
+    }
+    begin(&made);
+    add_holder(&made, "b", 1, OWNER_HIDDEN + 1);
     cr_expect_eq(presence_view_read_user(&made.reply, BYTES("a"), &found, NULL), STATUS_INVALID);
     made.reply.type = BUS_INTEGER;
     cr_expect_eq(presence_view_read_user(&made.reply, BYTES("a"), &found, NULL), STATUS_INVALID);

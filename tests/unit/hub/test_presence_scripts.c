@@ -155,12 +155,12 @@ Test(presence_scripts, users_are_told_and_looked_for)
         TELL(A1, "1", "node a", "0", LIFE, "30000", "3", "1", "c", NEW, "u1", "1", "t/u2", "2"),
         "[1 2 1 0  1 1 3]");
     cr_expect_str_eq(ask("HGET", "u1"), A1 ":1");
-    cr_expect_str_eq(LOOK("u1", "nobody", "t/u2"), "[[node a 1] - [node a 2]]");
+    cr_expect_str_eq(LOOK("u1", "nobody", "t/u2"), "[[node a 1 1] - [node a 2 1]]");
     TELL(B1, "1", "node b", "0", LIFE, "30000", "4", "1", "c", NEW, "u1", "4");
     cr_expect_str_eq(answer, "[1 2 2 0  1 2 7]");
-    cr_expect_str_eq(LOOK("u1"), "[[node a 1 node b 4]]");
+    cr_expect_str_eq(LOOK("u1"), "[[node a 1 1 node b 4 1]]");
     TELL(A1, "1", "node a", "1", LIFE, "30000", "0", "1", "c", NEW, "u1", "0", "t/u2", "0");
-    cr_expect_str_eq(LOOK("u1", "t/u2"), "[[node b 4] -]");
+    cr_expect_str_eq(LOOK("u1", "t/u2"), "[[node b 4 1] -]");
     cr_expect_str_eq(ask("HGET", "t/u2"), "-");
     TELL(B1, "1", "node b", "1", LIFE, "30000", "0", "1", "c", NEW, "u1", "0");
     cr_expect_str_eq(answer, "[1 0 4 0  1 2 0]");
@@ -191,7 +191,7 @@ Test(presence_scripts, a_place_that_has_ended_counts_nowhere_and_is_swept)
     cr_expect_str_eq(answer, "[1 2 2 1  1 1 1]", "who ends does not sweep");
     unsigned long long other = checksum;
     cr_expect(other != alone && other != both);
-    cr_expect_str_eq(LOOK("u1", "u2"), "[[b 1] -]");
+    cr_expect_str_eq(LOOK("u1", "u2"), "[[b 1 1] -]");
     TELL(B1, "1", "b", "1", LIFE, "30000", "1", "1", "c", NEW);
     cr_expect_str_eq(answer, "[1 2 2 1 " A1 ", 1 1 1]");
     TELL(B1, "1", "b", "2", LIFE, "30000", "1", "1", "c", NEW);
@@ -211,14 +211,27 @@ Test(presence_scripts, the_place_before_counts_until_all_is_told)
     TELL(A1, "1", "a", "0", LIFE, "30000", "2", "1", "c", NEW, "u1", "1", "u2", "1");
     TELL(A2, "1", "a", "0", LIFE, "30000", "2", "0", "c", NEW, "u1", "1");
     cr_expect_str_eq(answer, "[1 2 2 0  1 1 2]");
-    cr_expect_str_eq(LOOK("u1", "u2"), "[[a 1 a 1] [a 1]]");
+    cr_expect_str_eq(LOOK("u1", "u2"), "[[a 1 1 a 1 1] [a 1 1]]");
     TELL(A2, "1", "a", "1", LIFE, "30000", "2", "1", "c", NEW, "u2", "1");
     cr_expect_str_eq(answer, "[1 2 3 1 " A1 ", 1 1 2]");
-    cr_expect_str_eq(LOOK("u1", "u2"), "[[a 1] [a 1]]");
+    cr_expect_str_eq(LOOK("u1", "u2"), "[[a 1 1] [a 1 1]]");
     cr_expect_str_eq(ask("HGET", "u2"), A2 ":1");
     sweep(A1 ",");
     cr_expect_str_eq(ask("HGET", "\n"), "aaaaaaaaaaaa", "the shard has another place");
-    cr_expect_str_eq(LOOK("u1", "u2"), "[[a 1] [a 1]]");
+    cr_expect_str_eq(LOOK("u1", "u2"), "[[a 1 1] [a 1 1]]");
+}
+
+Test(presence_scripts, what_others_may_know_is_kept_with_who_holds)
+{
+    TELL(A1, "1", "a", "0", LIFE, "30000", "3", "1", "c", NEW, "u1", "2u", "u2", "1h");
+    TELL(B1, "1", "b", "0", LIFE, "30000", "1", "1", "c", NEW, "u1", "1");
+    cr_expect_str_eq(LOOK("u1", "u2"), "[[a 2 0 b 1 1] [a 1 2]]");
+    TELL(A1, "1", "a", "1", LIFE, "30000", "3", "1", "c", NEW, "u1", "2h", "u2", "1");
+    cr_expect_str_eq(LOOK("u1", "u2"), "[[b 1 1 a 2 2] [a 1 1]]");
+    cr_expect_str_eq(ask("HGET", "u1"), B1 ":1," A1 ":2h");
+    TELL(B1, "1", "b", "1", "0", "30000", "0", "1", "c", NEW);
+    sweep(B1 ",");
+    cr_expect_str_eq(ask("HGET", "u1"), A1 ":2h");
 }
 
 Test(presence_scripts, sums_are_kept_for_a_while_and_told_apart_by_version)
@@ -330,7 +343,7 @@ Test(presence_scripts, many_are_swept_some_at_a_time)
     TELL(B1, "1", "b", "0", LIFE, "30000", "1", "1", "c", NEW, "u1.7", "1");
     cr_expect_gt(sweep(A1 ","), 1);
     cr_expect_str_eq(ask("HLEN", NULL), "4");
-    cr_expect_str_eq(LOOK("u1.7", "u0.7"), "[[b 1] -]");
+    cr_expect_str_eq(LOOK("u1.7", "u0.7"), "[[b 1 1] -]");
 }
 
 Test(presence_scripts, who_has_changed_is_published)

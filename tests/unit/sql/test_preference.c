@@ -58,6 +58,43 @@ BOTH(preferences_are_read_back_and_counted)
     harness_close(&harness);
 }
 
+static uint64_t hide(struct harness *harness, struct store_user who, bool hidden)
+{
+    struct store_preference write = {
+        .base.op = STORE_PREFERENCE_WRITE, .who = who, .hides = true, .hidden = hidden};
+    cr_assert_eq(harness_run(harness, 1, &write.base), 0);
+    uint64_t rev = write.rev;
+    store_request_finish(&write.base);
+    return rev;
+}
+
+static bool is_hidden(struct harness *harness, struct store_user who)
+{
+    struct store_preference read = {.base.op = STORE_PREFERENCE_READ, .who = who};
+    cr_assert_eq(harness_run(harness, 2, &read.base), 0);
+    bool hidden = read.hidden;
+    store_request_finish(&read.base);
+    return hidden;
+}
+
+BOTH(whether_a_user_hides_is_kept_beside_preferences)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_user who = user_of("alice");
+    cr_expect_not(is_hidden(&harness, who));
+    cr_expect_eq(hide(&harness, who, true), 1);
+    expect_preferences(&harness, who, 1, "{}");
+    cr_expect(is_hidden(&harness, who));
+    cr_expect_not(is_hidden(&harness, user_of("bob")));
+    cr_expect_eq(prefer(&harness, who, no_comments), 2);
+    cr_expect(is_hidden(&harness, who), "other preferences do not show who hides");
+    cr_expect_eq(hide(&harness, who, false), 3);
+    expect_preferences(&harness, who, 3, no_comments);
+    cr_expect_not(is_hidden(&harness, who));
+    harness_close(&harness);
+}
+
 BOTH(a_change_of_preferences_is_among_what_has_changed)
 {
     struct harness harness;
