@@ -157,6 +157,9 @@ static int write_preferences(const struct export_call *call, struct builder *out
     json_write_open(out, '{');
     int status = inbox_preferences_write(call->shard, &call->op.preference, out);
     json_write_close(out, '}');
+    if (call->op.preference.hidden) {
+        json_write_bool(out, "hidden", true);
+    }
     close_line(out);
     return status;
 }

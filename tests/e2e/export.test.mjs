@@ -199,6 +199,16 @@ for (const [name, start] of Object.entries(stores)) {
       }
     });
 
+    test('says that a user hides, until that is erased with all else', PATIENT, async () => {
+      const client = await hub.plain('shy', { claims: { tenant: 'a' } });
+      assert.deepEqual(await client.request('presence:set', { visible: false }), { ok: true, visible: false });
+      client.close();
+      assert.equal((await exported('shy', 'a'))[1].hidden, true);
+      const { status } = await hub.api('DELETE', '/api/v1/users/shy?tenant=a', undefined, ADMIN);
+      assert.equal(status, 200);
+      assert.equal((await exported('shy', 'a'))[1].hidden, undefined);
+    });
+
     test('of one who never had anything has an inbox and an end', async () => {
       const lines = await exported('nobody');
       assert.deepEqual(lines.map(({ type }) => type), ['inbox', 'preferences', 'end']);
