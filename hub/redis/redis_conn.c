@@ -130,10 +130,10 @@ static void begin_tls(struct redis_conn *conn)
     if (input->desk == NULL) {
         input->desk = mem_try_calloc(1, sizeof(*input->desk));
     }
-    if (input->plain == NULL) {
+    if (input->plain == NULL && input->desk != NULL) {
         input->plain = mem_try_alloc(TLS_PLAIN_ROOM);
     }
-    if (input->desk != NULL && input->plain != NULL) {
+    if (input->plain != NULL) {
         conn->stream = tls_stream_create(conn->tls, input->desk);
     }
     if (conn->stream == NULL || !tls_stream_begin(conn->stream, input->desk, name)) {
