@@ -72,6 +72,11 @@ void bus_name_schedule_nodes(const struct bus_names *names, char ret_name[BUS_NA
     snprintf(ret_name, BUS_NAME_MAX, "%s:schedulers:{0}", names->prefix);
 }
 
+void bus_name_alerts(const struct bus_names *names, const char *what, char ret_name[BUS_NAME_MAX])
+{
+    snprintf(ret_name, BUS_NAME_MAX, "%s:alerts:{0}:%.16s", names->prefix, what);
+}
+
 void bus_name_probe(
     const struct bus_names *names, const char *node, unsigned shard, char ret_name[BUS_NAME_MAX])
 {

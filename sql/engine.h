@@ -21,6 +21,7 @@
 #include "sql/stats.h"
 #include "sql/store_forget.h"
 #include "sql/store_list.h"
+#include "sql/store_note.h"
 #include "sql/store_preference.h"
 #include "sql/store_request.h"
 #include "sql/store_retention.h"
@@ -108,6 +109,9 @@ bool request_is_valid(const struct store_request *request);
 
 /* Whether requests of this kind change the database. */
 bool op_writes(enum store_op op);
+
+/* Whether they are about the table `meta`. */
+bool op_is_of_meta(enum store_op op);
 
 /*
  * Whether requests of this kind tell of the store itself: they go before all that waits. Else who

@@ -97,6 +97,7 @@ static uint32_t slot_of_request(const struct store_request *request)
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
     case STORE_EPOCH:
+    case STORE_NOTE:
     case STORE_PING:
     case STORE_SUMMARY:
     case STORE_SUMMARY_SWEEP:

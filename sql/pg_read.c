@@ -131,6 +131,7 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_RETAIN:
     case STORE_FORGET:
     case STORE_EPOCH:
+    case STORE_NOTE:
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
     case STORE_POSTED:
@@ -404,6 +405,7 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_RETAIN:
     case STORE_FORGET:
     case STORE_EPOCH:
+    case STORE_NOTE:
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
     case STORE_POSTED:

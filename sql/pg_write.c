@@ -14,6 +14,7 @@
 #include "sql/pg_edit.h"
 #include "sql/pg_forget.h"
 #include "sql/pg_job.h"
+#include "sql/pg_meta.h"
 #include "sql/pg_put.h"
 #include "sql/pg_retention.h"
 #include "sql/pg_schedule.h"
@@ -249,20 +250,6 @@ static void send_jobs(struct pg_conn *conn, struct pg_flight *flight)
     }
 }
 
-/* What the second statement reads is the first one's, or what another put before it. */
-static void send_epoch(struct pg_conn *conn, struct pg_flight *flight)
-{
-    const struct store_renewal *renewal = (const struct store_renewal *)flight->requests[0];
-    struct pg_params *params = pg_conn_params(conn);
-    if (renewal->from.len > 0) {
-        pg_add_text(params, renewal->from);
-        pg_add_text(params, bytes_str(renewal->fresh));
-        pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_EPOCH_REPLACE});
-        params = pg_conn_params(conn);
-    }
-    pg_conn_send(conn, flight, (struct pg_run){.which = PG_STMT_EPOCH_READ, .count = 1});
-}
-
 /* How many requests from the head of the queue make the next flight. */
 static size_t count_shared(const struct pg_port *port)
 {
@@ -348,8 +335,8 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         send_claim(conn, flight);
     } else if (request->op == STORE_FORGET) {
         pg_forget_send(conn, flight);
-    } else if (request->op == STORE_EPOCH) {
-        send_epoch(conn, flight);
+    } else if (op_is_of_meta(request->op)) {
+        pg_meta_send(conn, flight);
     } else if (request->op == STORE_EDIT) {
         pg_edit_send(conn, flight);
     } else if (request->op == STORE_DUE || request->op == STORE_RESCHEDULE) {
@@ -505,17 +492,6 @@ static int read_sweep(struct store_sweep *sweep, const PGresult *rows)
     return 0;
 }
 
-static int read_epoch(struct store_renewal *renewal, const PGresult *rows)
-{
-    struct bytes epoch = PQntuples(rows) == 1 ? pg_bytes(rows, 0, 0) : (struct bytes){0};
-    if (epoch.len != STORE_EPOCH_LEN) {
-        return STATUS_UNAVAILABLE;
-    }
-    memcpy(renewal->epoch, epoch.at, epoch.len);
-    renewal->epoch[epoch.len] = '\0';
-    return 0;
-}
-
 int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGresult *rows)
 {
     if (run->count == 0) {
@@ -554,7 +530,8 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_AUDIENCE_SWEEP:
         return read_sweep((struct store_sweep *)request, rows);
     case STORE_EPOCH:
-        return read_epoch((struct store_renewal *)request, rows);
+    case STORE_NOTE:
+        return pg_meta_rows(request, rows);
     case STORE_PREFERENCE_WRITE:
         return pg_preference_rows((struct store_preference *)request, rows);
     case STORE_LIST:

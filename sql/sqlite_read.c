@@ -416,6 +416,7 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_FORGET:
     case STORE_WITNESS_RAISE:
     case STORE_EPOCH:
+    case STORE_NOTE:
     case STORE_AUDIENCE_POST:
     case STORE_AUDIENCE_SWEEP:
     case STORE_SUMMARY_SWEEP:

@@ -4,6 +4,8 @@
  */
 #include "sql/sqlite_ops.h"
 
+#include <stdio.h>
+
 #include "codec/base/clock.h"
 #include "codec/base/status.h"
 #include "sql/sqlite_audience.h"
@@ -460,6 +462,23 @@ static int run_epoch(struct sqlite_db *db, struct store_renewal *renewal)
                       : sqlite_read_meta(db, "epoch", sizeof(renewal->epoch), renewal->epoch);
 }
 
+static int run_note(struct sqlite_db *db, struct store_note *note)
+{
+    struct query query;
+    char name[STORE_NOTE_NAME_MAX + 1];
+    (void)snprintf(name, sizeof(name), "%.*s", (int)note->name.len, note->name.at);
+    int status = 0;
+    if (note->to.len > 0) {
+        query_open(&query, db, SQLITE_STMT_NOTE_REPLACE);
+        query_text(&query, 1, note->name);
+        query_text(&query, 2, note->from);
+        query_text(&query, 3, note->to);
+        status = query_run(&query);
+    }
+    status = status < 0 ? status : sqlite_read_meta(db, name, sizeof(note->text), note->text);
+    return status == STATUS_NOT_FOUND ? 0 : status;
+}
+
 static int run_write(
     struct sqlite_db *db, struct store_request *request, struct put_result **ret_results)
 {
@@ -498,6 +517,8 @@ static int run_write(
         return run_witness(db, (struct store_witness *)request);
     case STORE_EPOCH:
         return run_epoch(db, (struct store_renewal *)request);
+    case STORE_NOTE:
+        return run_note(db, (struct store_note *)request);
     case STORE_PREFERENCE_WRITE:
         return sqlite_preference_write(db, (struct store_preference *)request);
     case STORE_JOB_ADD:

@@ -292,11 +292,16 @@ static bool op_writes_for_many_or_later(enum store_op op)
            op == STORE_REVISE || op == STORE_SUBSCRIBE || op == STORE_DUE || op == STORE_RESCHEDULE;
 }
 
+bool op_is_of_meta(enum store_op op)
+{
+    return op == STORE_EPOCH || op == STORE_NOTE;
+}
+
 bool op_writes(enum store_op op)
 {
     return op == STORE_PUT || op == STORE_MARK || op == STORE_EDIT || op == STORE_CLAIM ||
            op == STORE_SWEEP || op == STORE_FORGET || op == STORE_WITNESS_RAISE ||
-           op == STORE_EPOCH || op == STORE_PREFERENCE_WRITE || op == STORE_SUMMARY_SWEEP ||
+           op_is_of_meta(op) || op == STORE_PREFERENCE_WRITE || op == STORE_SUMMARY_SWEEP ||
            op == STORE_RETAIN || op_writes_for_many_or_later(op) ||
            (op_is_of_jobs(op) && op < STORE_JOB_GET);
 }
@@ -398,6 +403,7 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_WITNESS_RAISE] = OUTPUTS(store_witness, number),
     [STORE_WITNESS_READ] = OUTPUTS(store_witness, number),
     [STORE_EPOCH] = {offsetof(struct store_renewal, epoch), offsetof(struct store_renewal, fresh)},
+    [STORE_NOTE] = OUTPUTS(store_note, text),
     /* STORE_PUT: the rows are the caller's memory; those about audiences: audience.c */
 };
 

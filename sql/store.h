@@ -27,6 +27,7 @@
 #include "sql/store_forget.h"
 #include "sql/store_job.h"
 #include "sql/store_list.h"
+#include "sql/store_note.h"
 #include "sql/store_preference.h"
 #include "sql/store_request.h"
 #include "sql/store_retention.h"

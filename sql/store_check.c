@@ -184,6 +184,12 @@ static bool is_renewal(const struct store_renewal *renewal)
     return renewal->from.len == 0 || renewal->from.len == STORE_EPOCH_LEN;
 }
 
+static bool is_note(const struct store_note *note)
+{
+    return note->name.len > 0 && is_text(note->name, STORE_NOTE_NAME_MAX) &&
+           is_text(note->from, STORE_NOTE_MAX) && is_text(note->to, STORE_NOTE_MAX);
+}
+
 static bool is_preference(const struct store_preference *preference)
 {
     return is_user(&preference->who) &&
@@ -250,6 +256,8 @@ bool request_is_valid(const struct store_request *request)
         return is_witness((const struct store_witness *)request);
     case STORE_EPOCH:
         return is_renewal((const struct store_renewal *)request);
+    case STORE_NOTE:
+        return is_note((const struct store_note *)request);
     case STORE_PING:
         return true;
     default:

@@ -41,6 +41,7 @@ enum store_op {
     STORE_WITNESS_RAISE,
     STORE_WITNESS_READ,
     STORE_EPOCH,
+    STORE_NOTE,
     STORE_PING,
     STORE_SUMMARY, /* these: store_summary.h */
     STORE_SUMMARY_SWEEP,

@@ -20,7 +20,7 @@ TIMES = [(86400000, "d"), (3600000, "h"), (60000, "m"), (1000, "s"), (1, "ms")]
 
 
 COLUMNS = {"hub/config/config.def": 9, "hub/config/config_blocks.def": 8, "hub/node/metrics.def": 4,
-           "hub/node/metrics_streams.def": 4, "actors/webhook_events.def": 3,
+           "hub/node/metrics_streams.def": 4, "actors/webhook_events.def": 3, "hub/config/alert_metric.def": 4,
            "hub/node/memory.def": 2, "actors/close.def": 5, "actors/user/user_events.def": 3,
            "codec/notification_fields.def": 5, "codec/errors.def": 5, "codec/server_events.def": 4}
 PLAIN = {"SERVER_FAMILY"}  # macros of rows that are no part of a table
@@ -145,6 +145,13 @@ def write_metrics(root):
 def write_memory(root):
     return make_table(["owner", "what is in it"], [
         [code(row[0]), cell(tables.literal(row[1]))] for _, row in read_rows(root, "hub/node/memory.def")])
+
+
+def write_alert_metrics(root):
+    kinds = {"TIMES": "times", "COUNTER": "counts", "SHARE": "a share", "NUMBER": "a number", "SINCE": "a time"}
+    return make_table(["metric", "of", "meaning"], [
+        [code(tables.literal(row[1])), kinds[row[2]], cell(tables.literal(row[3]))]
+        for _, row in read_rows(root, "hub/config/alert_metric.def")])
 
 
 def write_closes(root):
@@ -282,6 +289,7 @@ def find_untold(root):
 # --- pages ---
 
 REGIONS = {
+    "alerts.md": {"alert-metrics": write_alert_metrics},
     "events.md": {"events": write_events},
     "errors.md": {"codes": write_codes, "closes": write_closes},
     "settings.md": {"settings": write_settings, "blocks": write_blocks},
@@ -292,7 +300,7 @@ TEXTS = [  # tables whose rows must say what they mean: file, place of the name,
     ("hub/config/config.def", 2, 8), ("hub/config/config_blocks.def", 1, 7), ("hub/node/metrics.def", 1, 3),
     ("hub/node/metrics_streams.def", 1, 3),
     ("hub/node/memory.def", 0, 1), ("actors/close.def", 1, 4), ("codec/errors.def", 1, 4),
-    ("codec/server_events.def", 1, 3), ("actors/webhook_events.def", 1, 2),
+    ("codec/server_events.def", 1, 3), ("actors/webhook_events.def", 1, 2), ("hub/config/alert_metric.def", 1, 3),
 ]
 
 

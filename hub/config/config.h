@@ -152,6 +152,14 @@ struct config_queue {
 #include "hub/config/config_blocks.def"
 };
 
+/* What operators are to know. */
+struct config_alert {
+    const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
+#define ALERT(type, option, member, ...) CONFIG_C_##type member;
+#include "hub/config/config_blocks.def"
+};
+
 /* A setting's place in the table: CONFIG_AT_listen_port. */
 enum config_place {
 #define X(type, member, ...) CONFIG_AT_##member,
@@ -194,6 +202,8 @@ struct config {
     struct config_queue *queues; /* the built-in ones where the file has none, and one of
                                     each webhook */
     size_t queue_count;
+    struct config_alert *alerts; /* the built-in ones included */
+    size_t alert_count;
     struct config_list warnings; /* sentences to log once at start */
     /* private */
     const char *came_from[CONFIG_COUNT];

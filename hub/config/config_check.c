@@ -11,6 +11,7 @@
 #include "codec/names.h"
 #include "codec/slot.h"
 #include "hub/config/bus_address.h"
+#include "hub/config/config_alerts.h"
 #include "hub/config/config_ask.h"
 #include "hub/config/config_draft.h"
 #include "hub/config/config_secret.h"
@@ -667,6 +668,7 @@ static int check_types(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_hooks(config, error);
     status = status < 0 ? status : check_webhooks(config, error);
     status = status < 0 ? status : check_queues(config, error);
+    status = status < 0 ? status : config_alerts_check(config, error);
     return status < 0 ? status : check_retention(config, error);
 }
 

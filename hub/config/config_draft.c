@@ -115,6 +115,18 @@ void config_draft_add_webhook_queues(struct config *config)
     }
 }
 
+static void add_builtin_alerts(struct config *config)
+{
+    static const char *const names[] = {
+#define X(name, when) name,
+#include "hub/config/alert_builtin.def"
+#undef X
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        (void)config_draft_block(config, CONFIG_ALERT, names[i], "default");
+    }
+}
+
 struct config *config_draft_create(void)
 {
     struct config *config = mem_alloc(sizeof(*config));
@@ -125,6 +137,7 @@ struct config *config_draft_create(void)
     }
     add_builtin_room_types(config);
     add_builtin_queues(config);
+    add_builtin_alerts(config);
     return config;
 }
 

@@ -94,6 +94,13 @@ static const struct config_setting queue_rows[] = {
 #include "hub/config/config_blocks.def"
 };
 
+static const struct config_setting alert_rows[] = {
+#define ALERT(type, option, member, fallback, least, most, words, prose)                           \
+    {#option, CONFIG_##type, offsetof(struct config_alert, member), fallback, least, most, words,  \
+        true, prose},
+#include "hub/config/config_blocks.def"
+};
+
 #define KIND(block, type, array, count)                                                            \
     {                                                                                              \
 #block, block##_rows, ARRAY_LEN(block##_rows), sizeof(struct type),                        \
@@ -113,6 +120,7 @@ const struct config_block_kind config_block_kinds[CONFIG_BLOCK_COUNT] = {
     [CONFIG_NOTIFICATION_TYPE] = KIND(
         notification_type, config_notification_type, notification_types, notification_type_count),
     [CONFIG_QUEUE] = KIND(queue, config_queue, queues, queue_count),
+    [CONFIG_ALERT] = KIND(alert, config_alert, alerts, alert_count),
 };
 
 const struct config_setting *config_table_find(const char *key)

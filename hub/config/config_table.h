@@ -47,6 +47,7 @@ enum config_block {
     CONFIG_TENANT,
     CONFIG_NOTIFICATION_TYPE,
     CONFIG_QUEUE,
+    CONFIG_ALERT,
     CONFIG_BLOCK_COUNT
 };
 

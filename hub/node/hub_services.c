@@ -34,6 +34,7 @@
 #include "hub/net/listener.h"
 #include "hub/net/loop.h"
 #include "hub/node/cluster_shard.h"
+#include "hub/node/hub_alerts.h"
 #include "hub/node/hub_hooks.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/memory.h"
@@ -602,6 +603,11 @@ static const struct service table[] = {
         .start = queue_watch_start,
         .stop = queue_watch_stop,
         .open = queue_watch_pending},
+    {.name = "alerts",
+        .wanted = is_first,
+        .start = hub_alerts_start,
+        .stop = hub_alerts_stop,
+        .open = hub_alerts_count_open},
     {.name = "store watch",
         .wanted = is_first,
         .start = store_watch_start,

@@ -103,6 +103,21 @@ void hub_tls_finish(struct hub_tls *tls)
     }
 }
 
+bool hub_tls_first_end(const struct hub_tls *tls, double *ret_days)
+{
+    int64_t first = INT64_MAX;
+    for (unsigned i = 0; i < HUB_TLS_CALLS; i++) {
+        size_t count = tls->of[i] != NULL ? tls_context_count(tls->of[i]) : 0;
+        for (size_t j = 0; j < count; j++) {
+            int64_t ends;
+            (void)tls_context_file(tls->of[i], j, &ends);
+            first = ends < first ? ends : first;
+        }
+    }
+    *ret_days = ((double)first - (double)clock_wall_ms() / 1e3) / DAY_S;
+    return first != INT64_MAX;
+}
+
 void hub_tls_write_ends(const struct hub_tls *tls, struct builder *out)
 {
     static const char *const listeners[] = {"public", "internal", "cluster", "bus"};

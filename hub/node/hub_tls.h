@@ -5,6 +5,8 @@
 #ifndef HUB_NODE_HUB_TLS_H
 #define HUB_NODE_HUB_TLS_H
 
+#include <stdbool.h>
+
 #include "codec/base/check.h"
 
 struct builder;
@@ -36,6 +38,9 @@ MUST_CHECK int hub_tls_init(const struct hub *hub, const struct config *config,
 
 /* Drop what it refers to. */
 void hub_tls_finish(struct hub_tls *tls);
+
+/* In how many days the first certificate of a listener ends, below 0 when it has. False: none. */
+bool hub_tls_first_end(const struct hub_tls *tls, double *ret_days);
 
 /* The lines of /metrics that say when each certificate ends. */
 void hub_tls_write_ends(const struct hub_tls *tls, struct builder *out);

@@ -20,6 +20,7 @@
 #include "codec/base/mem.h"
 #include "hub/api/api_answer.h"
 #include "hub/api/api_handlers.h"
+#include "hub/config/config.h"
 #include "hub/net/connection.h"
 #include "hub/net/loop.h"
 #include "hub/net/tls_stream.h"
@@ -355,6 +356,24 @@ static void write_queues(const struct queue_gauges *queues, struct builder *out)
     }
 }
 
+static void write_alerts(
+    const struct config *config, const struct alert_gauges *gauges, struct builder *out)
+{
+    begin(out, "alert_firing", "gauge",
+        "Whether an alert of the settings fires, wherever in the cluster.");
+    for (size_t i = 0; i < config->alert_count; i++) {
+        const char *name = config->alerts[i].name;
+        builder_printf(out, PREFIX "alert_firing{alert=\"%s\"} %d\n", name,
+            alert_gauges_since(gauges, name) != 0);
+    }
+    write_u64(out, "alerts_told_total", "counter",
+        "Messages that an alert fires or is over, to the log, a room or a user, by this node.",
+        read_gauge(&gauges->told));
+    write_u64(out, "alerts_untold_total", "counter",
+        "Times that somebody could not be told so, and it was given up.",
+        read_gauge(&gauges->untold));
+}
+
 static void write_process(const struct hub *hub, struct builder *out)
 {
     struct rlimit files = {0};
@@ -412,6 +431,7 @@ static void metrics_write(
     hub_hooks_write(&settings->hooks, &sums.hooks, out);
     hub_webhooks_write(&settings->webhooks, &sums.webhooks, out);
     write_queues(&hub->queues, out);
+    write_alerts(settings->config, &hub->alerts, out);
 }
 
 void metrics_show(struct http_request *request, void *context)

@@ -15,6 +15,7 @@
 #include "actors/shard.h"
 #include "codec/base/check.h"
 #include "codec/base/list.h"
+#include "hub/alerts/alert_gauges.h"
 #include "hub/api/api_shard.h"
 #include "hub/cluster/node_roster.h"
 #include "hub/net/http_server.h"
@@ -29,6 +30,7 @@ struct bus;
 struct cluster_server;
 struct config;
 struct hub;
+struct hub_alerts;
 struct hub_settings;
 struct listener;
 struct loop;
@@ -76,6 +78,7 @@ struct hub_shard {
     struct sweeper *sweeper; /* on shard 0 */
     struct store_watch *store_watch; /* on shard 0 */
     struct queue_watch *queue_watch; /* on shard 0 */
+    struct hub_alerts *alerts; /* on shard 0 */
     bool queues_ending; /* it was stopped while it asked */
     struct sqlite_lease *sqlite_lease; /* on shard 0, with SQLite and Redis */
     struct node_roster *roster; /* on shard 0, with Redis */
@@ -112,6 +115,7 @@ struct hub {
     atomic_bool outdated; /* the store went back: the node is to start anew; relaxed */
     struct ingest_gauges streams; /* any thread */
     struct queue_gauges queues; /* any thread */
+    struct alert_gauges alerts; /* any thread */
     struct redis_outage bus_outage; /* any thread */
     struct bus_names names;
     atomic_uint peers_version; /* the lowest alive; relaxed */

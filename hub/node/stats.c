@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What operators ask about Peal's own work. Order of this file: connections and rooms, answers,
- * statements.
+ * statements, alerts.
  *
  * Rooms and event names belong to their shards: a stats_call visits one shard after the other and
  * comes back.
@@ -16,6 +16,7 @@
 #include "codec/base/status.h"
 #include "codec/iso_time.h"
 #include "codec/json_scan.h"
+#include "codec/json_write.h"
 #include "codec/query.h"
 #include "hub/api/api_answer.h"
 #include "hub/api/api_auth.h"
@@ -294,11 +295,56 @@ static void show_slow(struct http_request *request, void *context)
     api_answer(request, 200, BYTES("Cache-Control: no-store\r\n"), &out);
 }
 
+/* Alerts. */
+
+static void write_alert(
+    const struct config_alert *alert, const struct alert_gauges *gauges, struct builder *out)
+{
+    uint64_t since = alert_gauges_since(gauges, alert->name);
+    json_write_open(out, '{');
+    json_write_text(out, "name", bytes_str(alert->name));
+    json_write_text(out, "when", bytes_str(alert->when));
+    json_write_key(out, "to");
+    json_write_open(out, '[');
+    for (size_t i = 0; i < alert->to.count; i++) {
+        json_write_next(out);
+        json_scan_write_string(out, bytes_str(alert->to.items[i]));
+    }
+    json_write_close(out, ']');
+    json_write_text(out, "state",
+        !alert->on  ? BYTES("off")
+        : since > 0 ? BYTES("firing")
+                    : BYTES("ok"));
+    json_write_time(out, "since", since);
+    json_write_close(out, '}');
+}
+
+static void show_alerts(struct http_request *request, void *context)
+{
+    const struct hub_shard *shard = hub_shard_of_http(context);
+    const struct config *config = shard->settings->config;
+    struct builder out = {0};
+    if (!authorize(request)) {
+        return;
+    }
+    json_write_open(&out, '{');
+    json_write_key(&out, "alerts");
+    json_write_open(&out, '[');
+    for (size_t i = 0; i < config->alert_count; i++) {
+        json_write_next(&out);
+        write_alert(&config->alerts[i], &shard->hub->alerts, &out);
+    }
+    json_write_close(&out, ']');
+    json_write_close(&out, '}');
+    api_answer(request, 200, BYTES("Cache-Control: no-store\r\n"), &out);
+}
+
 /* The table. */
 
 const struct http_route stats_routes[] = {
     {"GET", "/api/diagnostics/query-stats", show_queries, NULL, 0, NULL, NULL, false, ""},
     {"GET", "/api/diagnostics/slow-queries", show_slow, NULL, 0, NULL, NULL, false, "limit"},
+    {"GET", "/api/v1/alerts", show_alerts, NULL, 0, NULL, NULL, false, ""},
     {"GET", "/api/v1/health/performance", show_performance, NULL, 0, NULL, NULL, false, ""},
     {"GET", "/api/ws/stats", show_connections, NULL, 0, NULL, NULL, false, ""},
 };

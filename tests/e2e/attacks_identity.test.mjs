@@ -324,7 +324,7 @@ test('D12 what belongs to another user stays hers', async () => {
       assert.equal(said.ok, false, `spoke in ${JSON.stringify(room)}`);
     }
     const token = siege.hub.token('mallory');
-    for (const target of ['/api/v1/users/alice/notifications', '/api/v1/users/alice/notifications/unread', '/api/v1/users/%61lice/notifications/unread', `/api/v1/notifications/${body.id}`, '/api/v1/presence/count', '/api/v1/rooms/user%3aalice/members', '/api/ws/stats', '/api/diagnostics/query-stats', '/api/diagnostics/slow-queries']) {
+    for (const target of ['/api/v1/users/alice/notifications', '/api/v1/users/alice/notifications/unread', '/api/v1/users/%61lice/notifications/unread', `/api/v1/notifications/${body.id}`, '/api/v1/presence/count', '/api/v1/rooms/user%3aalice/members', '/api/ws/stats', '/api/diagnostics/query-stats', '/api/diagnostics/slow-queries', '/api/v1/alerts']) {
       const { status, body: shown } = await statusOf(`GET ${target} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${token}\r\n\r\n`);
       assert.ok([401, 403, 404].includes(status), `${target}: ${status}`);
       assert.doesNotMatch(shown, /secret-of-alice/);

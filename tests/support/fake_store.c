@@ -430,6 +430,7 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_WITNESS_RAISE:
     case STORE_WITNESS_READ:
     case STORE_EPOCH:
+    case STORE_NOTE:
     case STORE_PING:
     case STORE_SUMMARY:
     case STORE_SUMMARY_SWEEP:

@@ -81,6 +81,63 @@ BOTH(of_several_that_renew_an_epoch_one_does)
     harness_close(&harness);
 }
 
+/* All that replace the same text: one does, and all are told which. */
+BOTH(of_several_that_replace_a_note_one_does)
+{
+    struct harness harness;
+    harness_open(&harness, url);
+    struct store_note read = {.base.op = STORE_NOTE, .name = BYTES("alerts")};
+    cr_assert_eq(harness_run(&harness, 0, &read.base), 0);
+    cr_expect_str_eq(read.text, "", "there is none");
+    struct store_note first = read;
+    first.to = BYTES("one");
+    cr_assert_eq(harness_run(&harness, 1, &first.base), 0);
+    cr_expect_str_eq(first.text, "one");
+    static const char *const texts[] = {"two", "three", "four", "five", "six"};
+    struct store_note notes[ARRAY_LEN(texts)];
+    for (unsigned i = 0; i < ARRAY_LEN(texts); i++) {
+        notes[i] = (struct store_note){.base = {.op = STORE_NOTE, .done = harness_done},
+            .name = BYTES("alerts"),
+            .from = BYTES("one"),
+            .to = bytes_str(texts[i])};
+        store_submit(harness.shards[i % 2].port, &notes[i].base);
+    }
+    harness_wait_all(&harness, 0, 3);
+    harness_wait_all(&harness, 1, 2);
+    unsigned own = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(texts); i++) {
+        cr_expect_eq(notes[i].base.status, 0);
+        cr_expect_str_eq(notes[i].text, notes[0].text, "all are told the same");
+        own += strcmp(notes[i].text, texts[i]) == 0;
+    }
+    cr_expect_eq(own, 1);
+    struct store_note other = {.base.op = STORE_NOTE, .name = BYTES("other")};
+    cr_assert_eq(harness_run(&harness, 2, &other.base), 0);
+    cr_expect_str_eq(other.text, "");
+    harness_close(&harness);
+}
+
+BOTH(notes_have_bounds_and_stay)
+{
+    struct harness harness;
+    static char large[STORE_NOTE_MAX + 2];
+    memset(large, 'x', STORE_NOTE_MAX + 1);
+    harness_open(&harness, url);
+    struct store_note note = {.base.op = STORE_NOTE, .name = BYTES("n"), .to = bytes_str(large)};
+    cr_expect_eq(harness_run(&harness, 0, &note.base), STATUS_INVALID);
+    note.to.len--;
+    cr_assert_eq(harness_run(&harness, 0, &note.base), 0);
+    cr_expect_eq(strlen(note.text), STORE_NOTE_MAX);
+    note.name = BYTES("");
+    cr_expect_eq(harness_run(&harness, 0, &note.base), STATUS_INVALID);
+    harness_close(&harness);
+    harness_open(&harness, url);
+    note = (struct store_note){.base.op = STORE_NOTE, .name = BYTES("n")};
+    cr_assert_eq(harness_run(&harness, 0, &note.base), 0);
+    cr_expect_eq(strlen(note.text), STORE_NOTE_MAX, "it is there after a start");
+    harness_close(&harness);
+}
+
 BOTH(what_nodes_share_is_kept_by_the_first)
 {
     const struct store_shared first[] = {{"bus.slots", 1024}, {"bus.partitions", 4}};

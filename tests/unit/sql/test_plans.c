@@ -374,6 +374,8 @@ static void use_the_rest(struct harness *harness)
     run_done(harness, &renewal.base);
     renewal.from = bytes_of(store_epoch(harness->store), STORE_EPOCH_LEN);
     run_done(harness, &renewal.base);
+    struct store_note note = {.base.op = STORE_NOTE, .name = BYTES("n"), .to = BYTES("text")};
+    run_done(harness, &note.base);
     struct store_preference preference = {
         .base.op = STORE_PREFERENCE_WRITE, .who = who, .body = BYTES("{}")};
     run_done(harness, &preference.base);
