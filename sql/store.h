@@ -53,6 +53,22 @@ MUST_CHECK int store_open(const struct store_config *config, struct store **ret_
  */
 MUST_CHECK int store_probe(struct bytes url, char *ret_error, size_t error_size);
 
+/* What is to be known of a Postgres before nodes are begun with it. */
+struct store_examination {
+    bool read_only; /* a standby */
+    bool fsync; /* what is committed survives the machine */
+    bool pooled; /* a pooler changes sessions between transactions */
+    bool may_create; /* the schema is there, or may be made */
+    uint32_t connections; /* that all programs may have together */
+    uint32_t connections_used;
+    uint64_t clock_ms; /* wall clock */
+    uint32_t version; /* 150004: 15.4 */
+};
+
+/* The same as store_probe, and ask for that. */
+MUST_CHECK int store_examine(struct bytes url, struct store_examination *ret_examination,
+    char *ret_error, size_t error_size);
+
 /*
  * The epoch when the store was opened: travels with every position, since positions of two epochs
  * do not compare. NUL-terminated; lives with the store.

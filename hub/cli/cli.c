@@ -37,6 +37,11 @@ const struct cli_command cli_commands[] = {
         "  --id ID      only this entry\n"
         "  --all        drop every entry\n",
         true, command_dead},
+    {"doctor", "", "look for what is wrong with a set-up, and say what to do",
+        "  It looks at the settings, this machine, Redis and the nodes there, and the store, and "
+        "changes\n"
+        "  nothing. It ends with 1 if it has found something.\n",
+        true, command_doctor},
     {"jobs", "list|retry|drop|pause|resume [--queue NAME] [--id ID]",
         "look at queues of jobs, try one again, drop one, stop a queue",
         "  list         print each queue as a line of JSON, or with --queue each of its jobs\n"

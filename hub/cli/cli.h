@@ -37,6 +37,7 @@ int cli_run(int argc, char **argv);
 
 int command_check_config(const struct config *config, int argc, char **argv);
 int command_dead(const struct config *config, int argc, char **argv);
+int command_doctor(const struct config *config, int argc, char **argv);
 int command_jobs(const struct config *config, int argc, char **argv);
 int command_migrate(const struct config *config, int argc, char **argv);
 int command_publish(const struct config *config, int argc, char **argv);
