@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Logs, publishes and stores. Order of this file: what is told, targets, the log, rooms, users.
+ * Logs, publishes, stores and posts. Order of this file: what is told, the log, whom, rooms, users,
+ * targets.
  */
 #include "hub/alerts/alert_tell.h"
 
@@ -13,6 +14,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/json_write.h"
+#include "hub/alerts/alert_hook.h"
 
 /* --- what is told --- */
 
@@ -96,9 +98,7 @@ struct telling {
     struct store_put put;
     struct store_row row;
     struct shard *shard;
-    alert_told_fn fn;
-    void *context;
-    struct alert_told told;
+    struct alert_listener how;
     struct builder target;
     struct builder title;
     struct builder message;
@@ -119,12 +119,12 @@ static void free_telling(struct telling *telling)
 static void on_stored(struct store_request *request)
 {
     struct telling *telling = container_of(request, struct telling, put.base);
-    telling->told.good = request->status == 0;
+    telling->how.told.good = request->status == 0;
     if (request->status == 0) {
         post_announce(telling->shard, &telling->row, 1);
     }
     store_request_finish(request);
-    telling->fn(telling->context, &telling->told);
+    telling->how.fn(telling->how.context, &telling->how.told);
     free_telling(telling);
 }
 
@@ -163,13 +163,14 @@ static int make_row(struct telling *telling, struct bytes user)
 }
 
 static int tell_user(struct shard *shard, const struct alert_event *event, struct bytes user,
-    const struct telling *how)
+    const struct alert_listener *how)
 {
     if (shard->store == NULL) {
         return STATUS_UNAVAILABLE;
     }
     struct telling *telling = mem_alloc(sizeof(*telling));
-    *telling = *how;
+    telling->shard = shard;
+    telling->how = *how;
     builder_add(&telling->target, user);
     write_texts(telling, event);
     int status = make_row(telling, builder_bytes(&telling->target));
@@ -196,20 +197,34 @@ static bool is_of(const char *target, const char *kind, struct bytes *ret_rest)
     return true;
 }
 
-int alert_tell(struct shard *shard, const struct alert_event *event, const char *target,
-    unsigned place, alert_told_fn fn, void *context)
+static int tell_hook(struct alert_hooks *hooks, const struct alert_event *event, struct bytes name,
+    const struct alert_listener *how)
+{
+    struct builder text = {0};
+    write_event(event, &text);
+    int status = builder_failed(&text)
+                     ? builder_status(&text)
+                     : alert_hooks_tell(hooks, name, event, builder_bytes(&text), how);
+    builder_reset(&text);
+    return status;
+}
+
+int alert_tell(const struct alert_teller *teller, const struct alert_event *event,
+    const char *target, unsigned place)
 {
     struct bytes rest;
+    struct alert_listener how = {.fn = teller->fn,
+        .context = teller->context,
+        .told = {.since_ms = event->since_ms, .resolved = event->resolved, .place = place}};
+    (void)snprintf(how.told.name, sizeof(how.told.name), "%s", event->name);
     if (is_of(target, "room:", &rest)) {
-        return tell_room(shard, event, rest);
+        return tell_room(teller->shard, event, rest);
     }
     if (is_of(target, "user:", &rest)) {
-        struct telling how = {.shard = shard,
-            .fn = fn,
-            .context = context,
-            .told = {.since_ms = event->since_ms, .resolved = event->resolved, .place = place}};
-        (void)snprintf(how.told.name, sizeof(how.told.name), "%s", event->name);
-        return tell_user(shard, event, rest, &how);
+        return tell_user(teller->shard, event, rest, &how);
+    }
+    if (is_of(target, "hook:", &rest)) {
+        return tell_hook(teller->hooks, event, rest, &how);
     }
     tell_log(event);
     return 0;

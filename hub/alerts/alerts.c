@@ -16,6 +16,7 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "hub/alerts/alert_hook.h"
 #include "hub/alerts/alert_tell.h"
 #include "hub/alerts/alerts_bus.h"
 #include "hub/config/config.h"
@@ -39,6 +40,7 @@ struct alerts {
     struct alerts_options options;
     struct timer timer;
     struct alerts_bus *bus; /* NULL without Redis */
+    struct alert_teller teller;
     struct figures_window window;
     struct figures own; /* at the last look */
     struct alert_state state;
@@ -46,7 +48,7 @@ struct alerts {
     struct store_note note; /* to the store, or from it */
     struct builder from; /* its texts */
     struct builder to;
-    unsigned under_way; /* notifications that are being stored */
+    unsigned under_way; /* targets that are being told */
     bool known; /* this node evaluates, and `state` is what was kept last */
     bool reading; /* `note` is under way, as the next */
     bool writing;
@@ -58,7 +60,6 @@ struct alerts {
     bool bus_ended;
 };
 
-static void end_if_idle(struct alerts *alerts);
 static void tell_all(struct alerts *alerts);
 
 static const struct config *settings_of(const struct alerts *alerts)
@@ -106,7 +107,6 @@ static void on_note(struct store_request *request)
     if (wrote && alerts->bus == NULL && !alerts->ending) {
         tell_all(alerts);
     }
-    end_if_idle(alerts);
 }
 
 static void ask_store(struct alerts *alerts, bool write)
@@ -212,7 +212,6 @@ static void on_told(void *context, const struct alert_told *told)
         (void)atomic_fetch_add_explicit(&alerts->options.gauges->told, 1, memory_order_relaxed);
         keep(alerts);
     }
-    end_if_idle(alerts);
 }
 
 /* What one alert is to be told to: all that is needed to do so. */
@@ -233,8 +232,7 @@ static void tell_target(struct turn *turn, unsigned place)
     if (((turn->entry->told | turn->watch->asked) & bit) != 0) {
         return;
     }
-    int status = alert_tell(
-        alerts->options.shard, &turn->event, turn->targets.items[place], place, on_told, alerts);
+    int status = alert_tell(&alerts->teller, &turn->event, turn->targets.items[place], place);
     if (status == STATUS_AGAIN) {
         turn->watch->asked |= bit;
         alerts->under_way++;
@@ -438,6 +436,10 @@ struct alerts *alerts_start(const struct alerts_options *options)
     struct sched *sched = options->shard->sched;
     alerts->options = *options;
     alerts->bus_ended = options->shard->bus == NULL;
+    alerts->teller = (struct alert_teller){.shard = options->shard,
+        .hooks = alert_hooks_open(options->loop, options->hooks),
+        .fn = on_told,
+        .context = alerts};
     if (options->shard->bus != NULL) {
         alerts->bus =
             alerts_bus_open(options->shard, options->node, options->every_ms, &bus_events, alerts);
@@ -447,23 +449,14 @@ struct alerts *alerts_start(const struct alerts_options *options)
     return alerts;
 }
 
-static void end_if_idle(struct alerts *alerts)
+void alerts_set(struct alerts *alerts, const struct hook_settings *hooks)
 {
-    if (!alerts->ending || !alerts->bus_ended || alerts->reading || alerts->writing ||
-        alerts->under_way > 0) {
-        return;
-    }
-    builder_reset(&alerts->from);
-    builder_reset(&alerts->to);
-    alerts->options.ended(alerts->options.context);
-    mem_free(alerts);
+    alert_hooks_set(alerts->teller.hooks, hooks);
 }
 
 static void on_bus_ended(void *context)
 {
-    struct alerts *alerts = context;
-    alerts->bus_ended = true;
-    end_if_idle(alerts);
+    ((struct alerts *)context)->bus_ended = true;
 }
 
 void alerts_stop(struct alerts *alerts)
@@ -473,9 +466,22 @@ void alerts_stop(struct alerts *alerts)
     }
     alerts->ending = true;
     timer_cancel(sched_timers(alerts->options.shard->sched), &alerts->timer);
+    alert_hooks_close(alerts->teller.hooks);
     if (alerts->bus != NULL) {
         alerts_bus_close(alerts->bus, on_bus_ended);
-    } else {
-        end_if_idle(alerts);
     }
+}
+
+uint64_t alerts_count_open(const struct alerts *alerts)
+{
+    return !alerts->ending + !alerts->bus_ended + alerts->reading + alerts->writing +
+           alerts->under_way + alert_hooks_count_open(alerts->teller.hooks);
+}
+
+void alerts_destroy(struct alerts *alerts)
+{
+    alert_hooks_destroy(alerts->teller.hooks);
+    builder_reset(&alerts->from);
+    builder_reset(&alerts->to);
+    mem_free(alerts);
 }

@@ -20,25 +20,35 @@
 
 struct alerts;
 struct config;
+struct hook_settings;
+struct loop;
 struct shard;
 
 /* What it works with; all that is pointed to must outlive it. */
 struct alerts_options {
     struct shard *shard;
+    struct loop *loop;
+    const struct hook_settings *hooks; /* until alerts_set */
     const char *node;
     struct alert_gauges *gauges;
     uint32_t every_ms;
     const uint64_t *bounds_us; /* of the buckets of TIMES: FIGURES_BUCKETS */
-    void *context; /* of these three */
+    void *context; /* of these two */
     void (*count)(void *context, struct figures *ret_counted); /* since the start */
     const struct config *(*config)(void *context); /* the settings now */
-    void (*ended)(void *context); /* it is freed; once, after alerts_stop */
 };
 
 /* Begin to look. */
 MUST_CHECK struct alerts *alerts_start(const struct alerts_options *options);
 
-/* Begin to end; `ended` may be called before it returns. */
+/* Change over to other hooks. */
+void alerts_set(struct alerts *alerts, const struct hook_settings *hooks);
+
+/* Begin to end. */
 void alerts_stop(struct alerts *alerts);
+
+/* How much of it is open: 0 when it was stopped and may be destroyed. */
+uint64_t alerts_count_open(const struct alerts *alerts);
+void alerts_destroy(struct alerts *alerts);
 
 #endif

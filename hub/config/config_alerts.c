@@ -49,9 +49,22 @@ static bool is_address(struct bytes text, int (*check)(struct bytes name))
     return names_check_tenant(bytes_of(text.at, len)) == 0 && check(bytes_skip(text, len + 1)) == 0;
 }
 
-static bool is_target(const char *target)
+static bool is_hook(const struct config *config, struct bytes name)
+{
+    for (size_t i = 0; i < config->hook_count; i++) {
+        if (bytes_eq_str(name, config->hooks[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_target(const struct config *config, const char *target)
 {
     struct bytes text = bytes_str(target);
+    if (bytes_starts(text, BYTES("hook:"))) {
+        return is_hook(config, bytes_skip(text, strlen("hook:")));
+    }
     if (bytes_starts(text, BYTES("room:"))) {
         return is_address(bytes_skip(text, strlen("room:")), names_check_room);
     }
@@ -61,19 +74,22 @@ static bool is_target(const char *target)
     return bytes_eq_str(text, "log");
 }
 
-static int check_targets(const struct config_alert *alert, struct config_error *error)
+static int check_targets(
+    const struct config *config, const struct config_alert *alert, struct config_error *error)
 {
     for (size_t i = 0; i < alert->to.count; i++) {
-        if (!is_target(alert->to.items[i])) {
+        if (!is_target(config, alert->to.items[i])) {
             return config_draft_refuse(error,
-                "%s: alert \"%s\": to: \"%.255s\"; allowed: log, room:NAME, user:NAME",
+                "%s: alert \"%s\": to: \"%.255s\"; allowed: log, room:NAME, user:NAME, hook:NAME "
+                "of a hook block",
                 alert->where, alert->name, alert->to.items[i]);
         }
     }
     return 0;
 }
 
-static int check_alert(struct config_alert *alert, struct config_error *error)
+static int check_alert(
+    const struct config *config, struct config_alert *alert, struct config_error *error)
 {
     struct alert_rule rule;
     const char *why;
@@ -89,13 +105,13 @@ static int check_alert(struct config_alert *alert, struct config_error *error)
         return config_draft_refuse(error, "%s: alert \"%s\": when: \"%.200s\"; allowed %s",
             alert->where, alert->name, alert->when, why);
     }
-    return check_targets(alert, error);
+    return check_targets(config, alert, error);
 }
 
 int config_alerts_check(struct config *config, struct config_error *error)
 {
     for (size_t i = 0; i < config->alert_count; i++) {
-        int status = check_alert(&config->alerts[i], error);
+        int status = check_alert(config, &config->alerts[i], error);
         if (status < 0) {
             return status;
         }

@@ -100,28 +100,29 @@ static const struct config *settings(void *context)
     return ((struct hub_alerts *)context)->shard->settings->config;
 }
 
-static void on_ended(void *context)
-{
-    struct hub_alerts *own = context;
-    own->shard->alerts = NULL;
-    mem_free(own);
-}
-
 void hub_alerts_start(struct hub_shard *shard)
 {
     struct hub_alerts *own = mem_alloc(sizeof(*own));
     const struct alerts_options options = {.shard = &shard->shard,
+        .loop = shard->loop,
+        .hooks = &shard->settings->hooks,
         .node = shard->hub->node,
         .gauges = &shard->hub->alerts,
         .every_ms = (uint32_t)shard->hub->config->alerts_every_ms,
         .bounds_us = api_bucket_us,
         .context = own,
         .count = count,
-        .config = settings,
-        .ended = on_ended};
+        .config = settings};
     own->shard = shard;
     shard->alerts = own;
     own->alerts = alerts_start(&options);
+}
+
+void hub_alerts_reload(struct hub_shard *shard)
+{
+    if (shard->alerts != NULL) {
+        alerts_set(shard->alerts->alerts, &shard->settings->hooks);
+    }
 }
 
 void hub_alerts_stop(struct hub_shard *shard)
@@ -133,5 +134,14 @@ void hub_alerts_stop(struct hub_shard *shard)
 
 uint64_t hub_alerts_count_open(const struct hub_shard *shard)
 {
-    return shard->alerts != NULL;
+    return shard->alerts != NULL ? alerts_count_open(shard->alerts->alerts) : 0;
+}
+
+void hub_alerts_finish(struct hub_shard *shard)
+{
+    if (shard->alerts != NULL) {
+        alerts_destroy(shard->alerts->alerts);
+        mem_free(shard->alerts);
+        shard->alerts = NULL;
+    }
 }

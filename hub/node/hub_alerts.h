@@ -13,7 +13,12 @@ struct hub_shard;
 void hub_alerts_start(struct hub_shard *shard);
 void hub_alerts_stop(struct hub_shard *shard);
 
-/* How much of it is open. */
+/* The settings have changed. */
+void hub_alerts_reload(struct hub_shard *shard);
+
+/* How much of it is open: 0 when it was stopped and may be freed; and free it, when loops have
+ * ended. */
 uint64_t hub_alerts_count_open(const struct hub_shard *shard);
+void hub_alerts_finish(struct hub_shard *shard);
 
 #endif

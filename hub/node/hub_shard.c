@@ -32,6 +32,7 @@
 #include "hub/net/loop.h"
 #include "hub/node/cluster_shard.h"
 #include "hub/node/dev_guard.h"
+#include "hub/node/hub_alerts.h"
 #include "hub/node/hub_hooks.h"
 #include "hub/node/hub_services.h"
 #include "hub/node/hub_settings.h"
@@ -325,6 +326,7 @@ static void change_settings(void *arg, bool cancelled)
         out_set(shard->out, &shard->settings->out);
     }
     hub_webhooks_change(shard);
+    hub_alerts_reload(shard);
     reload_jwt(shard);
     shard->next_expiry = 0; /* what happens to tokens that expire may have changed */
     user_recheck_begin(&shard->shard);
@@ -436,6 +438,7 @@ int hub_shards_stop(struct hub *hub)
         hub->shards[i].shard.jobs = NULL;
         values_destroy(hub->shards[i].shard.values);
         hub->shards[i].shard.values = NULL;
+        hub_alerts_finish(&hub->shards[i]);
         hub_hooks_finish(&hub->shards[i]);
         hub_webhooks_finish(&hub->shards[i]);
         presence_destroy(hub->shards[i].shard.presence);

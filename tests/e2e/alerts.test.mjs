@@ -3,6 +3,7 @@
 // when Redis is away, and after a start.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { startHookBackend } from './support/hook_backend.mjs';
 import { startHub } from './support/hub.mjs';
 import { startPostgres } from './support/postgres.mjs';
 import { startRedis } from './support/redis.mjs';
@@ -99,6 +100,46 @@ describe('one node', () => {
     assert.equal(alerts[3].when, 'p95(api) > 500ms for 5m');
     assert.deepEqual(alerts[3].to, ['log']);
   });
+});
+
+test('a backend is told by a signed call, again until it takes it, and after SIGHUP at its new address', async () => {
+  const [first, second] = await Promise.all([startHookBackend(), startHookBackend()]);
+  const config = (backend) => `${EVERY}outgoing { allow = {"127.0.0.1"} }
+    hook "ops" { url = "${backend.url}" secret = "${backend.secrets[0]}" }
+    alert "crowd" { when = "count(users) > 0" to = {"hook:ops"} }\n`;
+  let refuse = true;
+  first.answer = () => (response) => {
+    response.statusCode = refuse ? 503 : 204;
+    response.end();
+  };
+  const hub = await startHub({ config: config(first) });
+  try {
+    const ada = await hub.plain('ada');
+    await until(() => first.questions.length >= 3, 'it is tried again and again');
+    assert.equal(told(hub, 'ALERT-UNTOLD', 'crowd'), 0);
+    refuse = false;
+    await until(async () => (await hub.metric('peal_alerts_told_total')) >= 1, 'it was taken');
+    const count = first.questions.length;
+    await looks(hub, 6);
+    assert.equal(first.questions.length, count, 'and not told again');
+    assert.deepEqual(first.faults, []);
+    const [{ type, data, id }] = first.questions;
+    assert.deepEqual({ type, alert: data.alert, state: data.state, value: data.value }, { type: 'alert.firing', alert: 'crowd', state: 'firing', value: '1' });
+    assert.ok(first.questions.every((question) => question.id === id), 'each time the same');
+    hub.options.config = config(second);
+    hub.arguments(); // writes the file
+    hub.reload();
+    await hub.loggedTimes('RELOAD', 1);
+    ada.close();
+    await until(() => second.questions.length === 1, 'it is over');
+    assert.deepEqual(second.faults, []);
+    assert.equal(second.questions[0].type, 'alert.resolved');
+    assert.equal(second.questions[0].data.since, data.since);
+    assert.equal(first.questions.length, count);
+  } finally {
+    await hub.stop();
+    await Promise.all([first.stop(), second.stop()]);
+  }
 });
 
 describe('a cluster', () => {

@@ -717,7 +717,7 @@ Test(config, an_alert_that_could_not_be_looked_at_is_refused)
         {"alert \"own\" { when = \"count(user) > 1\" }",
             "allowed in brackets: one of api bus_away"},
         {"alert \"own\" { when = \"count(users) > 1\" to = {\"mail:x\"} }",
-            "to: \"mail:x\"; allowed: log, room:NAME, user:NAME"},
+            "to: \"mail:x\"; allowed: log, room:NAME, user:NAME, hook:NAME"},
         {"alert \"own\" { when = \"count(users) > 1\" to = {\"room:a/b/c\"} }",
             "to: \"room:a/b/c\""},
     };
