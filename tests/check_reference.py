@@ -122,7 +122,8 @@ def metrics(root):
     """(name, kind, labels, help) of every metric, from metrics.def and from the calls in hub/."""
     found = []
     for _, row in read_rows(root, "hub/node/metrics.def"):
-        found.append((tables.literal(row[1]), row[2].lower(), [], tables.literal(row[3])))
+        kind = {"SECONDS": "gauge"}.get(row[2], row[2].lower())
+        found.append((tables.literal(row[1]), kind, [], tables.literal(row[3])))
     for _, row in read_rows(root, "hub/node/metrics_streams.def"):
         found.append((tables.literal(row[1]), "gauge", ["stream"], tables.literal(row[3])))
     for path in sources.list_files(root, ".c"):

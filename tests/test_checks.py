@@ -22,6 +22,7 @@ import check_hardening  # noqa: E402
 import check_headers  # noqa: E402
 import check_heads  # noqa: E402
 import check_memory  # noqa: E402
+import check_monitoring  # noqa: E402
 import check_reference  # noqa: E402
 import check_settings  # noqa: E402
 import check_size  # noqa: E402
@@ -131,6 +132,32 @@ class Reference(Tree):
         expected = self.problems(check_reference, pages)
         self.assertTrue(any("metrics.md: missing" in problem for problem in expected), expected)
         self.assertTrue(any("settings.md: no region settings" in problem for problem in expected), expected)
+
+
+class Monitoring(Tree):
+    METRICS = "| `peal_up` | gauge | `node` | Up. |\n| `peal_took` | histogram | `le` | How long. |\n"
+    RULE = "groups:\n  - name: peal\n    rules:\n      - alert: A\n        expr: %s\n"
+
+    def tree(self, expression, rule="peal_up{node=\"1\"} == 0", more=None):
+        panel = {"id": 1, "title": "P", "gridPos": {"x": 0, "y": 0}, "targets": [{"expr": expression}], **(more or {})}
+        board = {"title": "T", "uid": "u", "schemaVersion": 39, "time": {}, "panels": [panel],
+                 "templating": {"list": [{"name": "node"}]}}
+        return {"docs/reference/metrics.md": self.METRICS, check_monitoring.BOARD: json.dumps(board),
+                check_monitoring.RULES: self.RULE % rule}
+
+    def test_what_a_hub_shows_may_be_asked_for(self):
+        self.expect(check_monitoring, self.tree('sum(rate(peal_took_bucket{job="peal",instance=~"$node"}[5m])) by (le)'))
+        self.expect(check_monitoring, self.tree("peal_up", ">-\n          peal_up\n          == 0"))
+        self.expect(check_monitoring, {})
+
+    def test_what_it_does_not_show_is_told(self):
+        self.expect(check_monitoring, self.tree("peal_gone"), "P: no metric peal_gone")
+        self.expect(check_monitoring, self.tree("peal_took"), "no metric peal_took")
+        self.expect(check_monitoring, self.tree('peal_up{user="a"}'), "peal_up has no label user")
+        self.expect(check_monitoring, self.tree("sum(peal_up"), "no expression")
+        self.expect(check_monitoring, self.tree("peal_up", "peal_gone > 1"), "A: no metric peal_gone")
+        self.expect(check_monitoring, self.tree("peal_up", more={"title": "$zone"}), "no variable zone")
+        self.expect(check_monitoring, self.tree("peal_up", more={"targets": []}), "nothing to show")
 
 
 class Settings(Tree):

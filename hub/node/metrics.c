@@ -184,9 +184,11 @@ static void write_double(
 
 static void write_rows(const struct metrics_sums *sums, struct builder *out)
 {
-#define KIND_COUNTER "counter"
-#define KIND_GAUGE "gauge"
-#define X(member, name, kind, help) write_u64(out, name, KIND_##kind, help, sums->member);
+#define WRITE_COUNTER(name, help, value) write_u64(out, name, "counter", help, value)
+#define WRITE_GAUGE(name, help, value) write_u64(out, name, "gauge", help, value)
+#define WRITE_SECONDS(name, help, value)                                                           \
+    write_double(out, name, "gauge", help, (double)(value) / 1e3)
+#define X(member, name, kind, help) WRITE_##kind(name, help, sums->member);
 #include "hub/node/metrics.def"
 #undef X
 }

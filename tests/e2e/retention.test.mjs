@@ -69,7 +69,7 @@ for (const [name, start] of Object.entries(storesWith(ROWS))) {
       const again = await rig.hubs[1].api('GET', `${POSTS}/${ids[0]}`);
       assert.equal(again.status, 404);
       assert.ok((await sum('peal_retention_total')) >= 3 && (await sum('peal_retention_looked_total')) >= 1);
-      assert.ok((await sum('peal_retention_lag_milliseconds')) >= 0 && (await sum('peal_retention_walk_milliseconds')) >= 0);
+      assert.ok((await sum('peal_retention_lag_seconds')) >= 0 && (await sum('peal_retention_walk_seconds')) >= 0);
     });
 
     test('a tenant keeps what its block says', async () => {
