@@ -43,6 +43,7 @@
 #include "hub/node/peal_app.h"
 #include "hub/node/queue_watch.h"
 #include "hub/node/services.h"
+#include "hub/node/slow_log.h"
 #include "hub/node/sqlite_lease.h"
 #include "hub/node/store_watch.h"
 #include "hub/node/sweeper.h"
@@ -317,6 +318,9 @@ void hub_services_watch_memory(struct hub_shard *shard)
 static void on_clock(uv_timer_t *timer)
 {
     struct hub_shard *shard = timer->data;
+    if (is_first(shard)) {
+        slow_log_look(shard);
+    }
     peal_app_check_expiry(shard);
     read_cache_tidy(shard->api.cache, sched_now(shard->shard.sched));
     values_tidy(shard->shard.values);

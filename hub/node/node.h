@@ -79,6 +79,7 @@ struct hub_shard {
     struct store_watch *store_watch; /* on shard 0 */
     struct queue_watch *queue_watch; /* on shard 0 */
     struct hub_alerts *alerts; /* on shard 0 */
+    uint64_t slow_ms; /* wall clock: slow statements before it are told; on shard 0 */
     bool queues_ending; /* it was stopped while it asked */
     struct sqlite_lease *sqlite_lease; /* on shard 0, with SQLite and Redis */
     struct node_roster *roster; /* on shard 0, with Redis */

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { cleanEnvironment, findAddress, PROGRAM, startHub } from './support/hub.mjs';
 import { temporaryFolder } from './support/process.mjs';
+import { startPostgres } from './support/postgres.mjs';
 import { StreamClient } from './support/stream_client.mjs';
 import { randomSecret } from './support/tokens.mjs';
 import { until, within } from './support/wait.mjs';
@@ -113,5 +114,27 @@ test('who comes and who goes is a line each, with how and why', async () => {
     assert.equal(hub.log.includes('zoe'), false, hub.log);
   } finally {
     await hub.stop();
+  }
+});
+
+test('a statement that was slow is a line with its name and its time, and none of its values', async () => {
+  const postgres = await startPostgres();
+  const hub = await startHub({ postgres, config: 'store { slow_query = 100ms }\n' });
+  try {
+    assert.equal(hub.lines('SLOW-QUERY'), 0, hub.log);
+    const other = await postgres.pool().connect();
+    await other.query('BEGIN');
+    await other.query('LOCK TABLE peal.notification IN ACCESS EXCLUSIVE MODE');
+    const posted = hub.api('POST', '/api/v1/notifications', { user: 'ada', type: 't', title: 'a secret' });
+    const waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND clock_timestamp() - query_start > interval '200 ms'";
+    await until(async () => (await postgres.query(waits)).length > 0, 'it waits for longer than that');
+    await other.query('COMMIT');
+    other.release();
+    assert.equal((await posted).status, 201);
+    await hub.logged(/ warn SLOW-QUERY .* name=[\w.]+ ms=\d+\.\d threshold=100 suppressed=\d+$/m);
+    assert.doesNotMatch(hub.log, /SLOW-QUERY .*(ada|secret)/);
+  } finally {
+    await hub.stop();
+    await postgres.stop();
   }
 });
