@@ -33,7 +33,7 @@ struct watch {
     struct alert_watch watch;
     char value[ALERT_VALUE_MAX];
     uint32_t asked; /* set of the places of targets that are being told */
-    unsigned tries; /* looks in which somebody could not be told */
+    unsigned tries; /* that have failed, since all were told last */
 };
 
 struct alerts {
@@ -204,6 +204,7 @@ static void on_told(void *context, const struct alert_told *told)
     alerts->under_way--;
     if (watch != NULL) {
         watch->asked &= ~bit;
+        watch->tries += !told->good;
     }
     bool same =
         entry != NULL && entry->since_ms == told->since_ms && entry->resolved == told->resolved;
@@ -277,10 +278,11 @@ static bool tell_entry(struct alerts *alerts, unsigned place, bool *changed)
     for (unsigned i = 0; i < turn.targets.count; i++) {
         tell_target(&turn, i);
     }
-    turn.watch->tries = turn.failed ? turn.watch->tries + 1 : 0;
-    if (turn.watch->tries == TRIES_MAX) {
+    turn.watch->tries += turn.failed;
+    if (turn.watch->tries >= TRIES_MAX && (entry->told & all) != all) {
         give_up(&turn, all);
     }
+    turn.watch->tries = (entry->told & all) == all ? 0 : turn.watch->tries;
     *changed |= turn.changed;
     if (entry->resolved && (entry->told & all) == all) {
         alert_state_remove(&alerts->state, entry);

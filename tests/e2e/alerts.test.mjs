@@ -142,6 +142,30 @@ test('a backend is told by a signed call, again until it takes it, and after SIG
   }
 });
 
+test('a backend that never takes it is given up', async () => {
+  const backend = await startHookBackend();
+  backend.answer = () => (response) => {
+    response.statusCode = 500;
+    response.end();
+  };
+  const hub = await startHub({ config: `alerts { every = 100ms } outgoing { allow = {"127.0.0.1"} }
+    hook "ops" { url = "${backend.url}" secret = "${backend.secrets[0]}" }
+    alert "always" { when = "count(users) < 1000" to = {"hook:ops", "log"} }\n` });
+  try {
+    await toldOnce(hub, 'ALERT-UNTOLD', 'always');
+    assert.equal(await hub.metric('peal_alerts_untold_total'), 1);
+    const count = backend.questions.length;
+    assert.ok(count >= 60, `${count}`);
+    await looks(hub, 4);
+    assert.equal(backend.questions.length, count, 'not any more');
+    assert.equal((await shown(hub, 'always')).state, 'firing');
+    assert.equal(told(hub, 'ALERT-FIRING', 'always'), 1, 'others were told');
+  } finally {
+    await hub.stop();
+    await backend.stop();
+  }
+});
+
 describe('a cluster', () => {
   const config = `${EVERY}alert "crowd" { when = "count(users) > 2" to = {"log", "room:${ROOM}", "user:ada"} }\n`;
   let redis;
