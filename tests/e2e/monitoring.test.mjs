@@ -38,7 +38,7 @@ test('each metric has its help and kind once, before its rows, and units that Pr
       assert.equal(name, current, line);
       kinds.set(name, rest);
     } else {
-      const row = /^([a-z_]+)(?:\{(?:[a-z_]+="[^"]*",?)+\})? -?[0-9.e+]+$/.exec(line);
+      const row = /^([a-z_][a-z0-9_]*)(?:\{(?:[a-z_]+="[^"]*",?)+\})? -?[0-9.e+]+$/.exec(line);
       assert.ok(row, line);
       const series = kinds.get(current) === 'histogram' ? row[1].replace(/_(bucket|sum|count)$/, '') : row[1];
       assert.equal(series, current, `${line} stands below ${current}`);

@@ -385,12 +385,10 @@ static void use_the_rest(struct harness *harness)
     run_done(harness, &preference.base);
     struct store_changed changed = {.base.op = STORE_CHANGED, .since = INT32_MAX, .limit = 10};
     run_done(harness, &changed.base);
-    struct store_summary summary = {.base.op = STORE_SUMMARY, .to = 100, .types = 10};
-    run_done(harness, &summary.base);
+    run_done(harness, &(struct store_summary){.base.op = STORE_SUMMARY, .to = 9, .types = 9}.base);
     struct store_sweep sweep = {.base.op = STORE_SUMMARY_SWEEP, .now = 1001, .limit = 50};
     run_done(harness, &sweep.base);
-    struct store_request ping = {.op = STORE_PING};
-    run_done(harness, &ping);
+    run_done(harness, &(struct store_request){.op = STORE_PING});
 }
 
 /* Kept, changed, due, put; also for a list. */
