@@ -241,6 +241,9 @@ static void on_read(void *context, int status, const struct bus_reply *reply)
         return;
     }
     if (status != 0 || reply->type == BUS_ERROR) {
+        if (status == 0) {
+            note_failure(out, "Redis does not tell what backends have answered");
+        }
         timer_set(sched_timers(sched), &out->timer, sched_now(sched) + AGAIN_MS);
         return;
     }

@@ -77,11 +77,10 @@ test('what a backend answers is the ack of a stock client, whichever node has it
   assert.equal(first.socket, ann.id);
   assert.ok(Math.abs(Number(first.at) - Date.now()) < 60_000);
 
-  const many = await Promise.all(Array.from({ length: 100 }, async (_, i) => (await within((i % 2 ? ann : bob).timeout(20_000).emitWithAck('order:item', i), 'ack'))));
+  const many = await Promise.all(Array.from({ length: 96 }, async (_, i) => (await within((i % 2 ? ann : bob).timeout(20_000).emitWithAck('order:item', i), 'ack'))));
   const good = many.filter(({ ok }) => ok);
-  assert.ok(good.length >= 16, 'as many as one may have open');
-  for (const { error } of many.filter(({ ok }) => !ok)) assert.equal(error, 'rate_limited');
-  for (const [i, row] of many.entries()) if (row.ok) assert.deepEqual([row.args, row.user], [[i], i % 2 ? 'ann' : 'bob']);
+  assert.equal(good.length, 96, 'as many as two may have open');
+  for (const [i, row] of many.entries()) assert.deepEqual([row.args, row.user], [[i], i % 2 ? 'ann' : 'bob']);
 
   const plain = await other.plain('carl');
   assert.deepEqual((await plain.request('order:plain', 7)).args, [7]);
@@ -164,6 +163,25 @@ test('a result that is no JSON, and a Redis that is away, are refused', async ()
   await redis.restart();
   Backend.start(redis, () => 'here');
   await until(async () => (await within(ann.emitWithAck('order:new', 2), 'ack')) === 'here', 'as before');
+});
+
+test('a Redis that does not tell the answers is named, and read again', async () => {
+  const redis = kept(await startRedis());
+  const hub = await hubWith(redis, settings('out_timeout = 60s'), { env: { PEAL_SHARDS: '1' } });
+  const ann = await connect(hub, 'ann');
+  const client = redis.client();
+  const backend = Backend.start(redis, () => undefined);
+  const answer = within(ann.emitWithAck('order:new', 1), 'ack');
+  await until(() => backend.events.length === 1, 'it is in the stream');
+  const [{ node, id }] = backend.events;
+  await client.set(`peal:out:reply:${node}`, 'no stream');
+  const again = within(ann.emitWithAck('order:new', 2), 'ack');
+  await hub.logged(/OUT-FAILED .* reason="Redis does not tell what backends have answered"/);
+  await client.del(`peal:out:reply:${node}`);
+  await until(() => backend.events.length === 2, 'the second one, too');
+  await backend.reply(backend.events[0], id);
+  await backend.reply(backend.events[1], 'two');
+  assert.deepEqual([await answer, await again], [id, 'two']);
 });
 
 test('out needs a bus', async () => {

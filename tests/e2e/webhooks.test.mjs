@@ -273,6 +273,7 @@ test('each webhook is told what it wants of its tenant, and of what is loaded la
     outgoing { allow = {"127.0.0.1"} }
     queue "short" { attempts = 1 }
     api_key "jobs" { key = "${KEY}" scopes = {jobs} tenant = "acme" }
+    api_key "operators" { key = "operators-0123456789" scopes = {jobs} }
     ${block('all', all, 'events = {"notification.stored", "notification.read"}')}
     ${block('acme', acme, 'tenant = "acme" events = {"notification.stored"}')}`;
   const hub = await hubWith(base);
@@ -282,6 +283,9 @@ test('each webhook is told what it wants of its tenant, and of what is loaded la
   await until(() => told(all).length === 2 && told(acme).length === 1, 'both tenants');
   assert.deepEqual(told(all).map(({ data }) => data.tenant).sort(), ['acme', 'other']);
   assert.equal(told(acme)[0].data.tenant, 'acme');
+  const listed = async (key) => (await hub.api('GET', '/api/v1/queues/webhook.all/jobs?state=completed', undefined, { authorization: `Bearer ${key}` })).body.items.length;
+  await until(async () => (await listed('operators-0123456789')) > 0, 'who is of no tenant looks at its calls');
+  assert.equal(await listed(KEY), 0, 'and a tenant does not');
 
   const before = hub.lines('RELOAD');
   hub.options.config = base + block('dead', dead, 'events = {"job.dead"}');
