@@ -127,7 +127,7 @@ static bool is_any(const char *host)
 /* The address towards Redis; this machine's own where that is a socket file. */
 static bool find_redis_side(const struct node_lease *lease, char ret_host[NODE_HOST_MAX])
 {
-    const struct redis_place *place = &lease->redis->url.place;
+    const struct redis_place *place = &lease->redis->url.places[0];
     if (place->is_unix) {
         snprintf(ret_host, NODE_HOST_MAX, "127.0.0.1");
         return true;

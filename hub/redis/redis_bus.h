@@ -11,6 +11,7 @@
 #include "codec/base/list.h"
 #include "codec/base/rand.h"
 #include "hub/redis/redis_conn.h"
+#include "hub/redis/redis_login.h"
 #include "hub/redis/redis_options.h"
 #include "hub/redis/redis_target.h"
 
@@ -18,6 +19,12 @@ struct redis_bus {
     struct bus bus; /* first */
     uv_loop_t *loop;
     struct redis_target target;
+    struct redis_master *master; /* behind sentinels: who follows it; NULL: the target says it */
+    bool master_known;
+    bool master_doubted; /* who is there is none */
+    struct redis_place master_place; /* once it is known */
+    char master_fault[REDIS_WHY_MAX]; /* why it is not */
+    int master_status; /* of that */
     struct redis_outage own_outage;
     struct redis_options options; /* without zeros; its target is not used */
     struct redis_stats stats;
@@ -47,6 +54,13 @@ void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t 
     uint32_t timeout_ms, bus_reply_fn fn, void *context);
 MUST_CHECK bool redis_link_subscribe(struct bus_link *link, struct bytes channel, bool quiet);
 void redis_link_unsubscribe(struct bus_link *link, struct bytes channel);
+
+/* Connect those anew that are connected elsewhere than bus->master_place, and those that wait for
+ * it. */
+void redis_link_follow(struct redis_bus *bus);
+
+/* Give the connection up, for the next of several places. Nothing while there is none. */
+void redis_link_drop(struct bus_link *link, const char *why);
 
 /* Why the link is down, for people ("" while unknown), and the status of that. */
 const char *redis_link_error(const struct bus_link *link, int *ret_status);

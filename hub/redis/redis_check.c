@@ -53,12 +53,16 @@ static void read_info(struct bytes info, struct redis_report *report)
     }
     report->append_only = bytes_eq(redis_info_field(info, "aof_enabled"), BYTES("1"));
     report->is_replica = bytes_eq(redis_info_field(info, "role"), BYTES("slave"));
+    report->is_sentinel = bytes_eq(redis_info_field(info, "redis_mode"), BYTES("sentinel"));
     report->is_cluster = bytes_eq(redis_info_field(info, "redis_mode"), BYTES("cluster"));
 }
 
 static int judge(const struct redis_report *report, struct builder *error)
 {
-    if (report->version_major < VERSION_MIN) {
+    if (report->is_sentinel) {
+        builder_str(error, "this is a sentinel: its address begins with redis+sentinel://, and "
+                           "behind it stands the name of the master");
+    } else if (report->version_major < VERSION_MIN) {
         builder_printf(error, "Redis %s is too old: version 7 or newer is needed",
             report->version[0] != '\0' ? report->version : "(version unknown)");
     } else if (report->is_cluster) {

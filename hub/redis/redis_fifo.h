@@ -18,6 +18,7 @@ enum redis_purpose {
     REDIS_FOR_AUTH,
     REDIS_FOR_SELECT,
     REDIS_FOR_NAME,
+    REDIS_FOR_ROLE,
     REDIS_FOR_PING
 };
 

@@ -21,17 +21,19 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "codec/base/map.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "codec/redis_error.h"
 #include "hub/redis/redis_bus.h"
 #include "hub/redis/redis_channel.h"
 #include "hub/redis/redis_fifo.h"
+#include "hub/redis/redis_link_state.h"
+#include "hub/redis/redis_login.h"
 #include "hub/redis/redis_push.h"
 #include "hub/redis/redis_reader.h"
 #include "hub/redis/redis_text.h"
 #include "hub/redis/redis_trouble.h"
+#include "hub/redis/redis_work.h"
 
 enum {
     COMMAND_TIMEOUT_MS = 5000,
@@ -40,41 +42,7 @@ enum {
     GRACE_MS = 1000,
     FRESH_MS = 60000, /* a server that has just gone is asked for at least once a second */
     FRESH_MAX_MS = 1000,
-    NAME_MAX_LEN = 64,
-};
-
-enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_SETUP, LINK_UP, LINK_CLOSED };
-
-enum link_use { LINK_UNUSED, LINK_FOR_COMMANDS, LINK_FOR_CHANNELS };
-
-struct bus_link {
-    struct redis_bus *bus;
-    struct bus_events events;
-    void *context;
-    enum link_state state;
-    enum link_use use;
-    struct redis_conn *conn;
-    struct redis_reader *reader;
-    struct redis_fifo pending;
-    struct redis_fifo refused; /* commands that get STATUS_UNAVAILABLE at the end of the turn */
-    struct list all; /* redis_bus.links */
-    struct list work; /* redis_bus.work */
-    uv_timer_t timer;
-    uint64_t armed_at; /* when the timer fires; 0: not armed */
-    uint64_t grace_until;
-    uint64_t state_deadline; /* WAITING: next attempt; CONNECTING, SETUP: giving up */
-    uint64_t last_received;
-    uint64_t up_since;
-    uint64_t down_since; /* or when it was opened */
-    bool pinged; /* on a subscribed connection: a PING is out since last_received */
-    unsigned attempts; /* since the link was up for long */
-    unsigned address; /* which of the host's addresses is tried */
-    struct map channels;
-    uint32_t subscribes_sent;
-    uint32_t subscribes_seen;
-    int error_status;
-    char error[256];
-    char name[NAME_MAX_LEN + 1];
+    SENTINEL_MS = 1000, /* until a sentinel has said where the master is */
 };
 
 static uint64_t now_of(const struct bus_link *link)
@@ -130,54 +98,10 @@ static void set_state(struct bus_link *link, enum link_state state, uint64_t dea
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-/* Give the first `most` of `fifo` their answer, or those that are there. */
-static void answer(struct bus_link *link, struct redis_fifo *fifo, size_t most, int status)
-{
-    struct redis_request request;
-    while (most-- > 0 && redis_fifo_pop(fifo, &request)) {
-        if (request.fn != NULL) {
-            request.fn(request.context, status, NULL);
-        }
-        if (link->state == LINK_CLOSED && status != STATUS_CANCELLED) {
-            return; /* closed in the callback, which answered the rest */
-        }
-    }
-}
-
-static void work(struct bus_link *link)
-{
-    /* Those that are refused meanwhile wait. */
-    answer(link, &link->refused, redis_fifo_count(&link->refused), STATUS_UNAVAILABLE);
-    if (link->conn != NULL) {
-        redis_conn_flush(link->conn);
-    }
-}
-
-/* An idle handle rather than a prepare one: while it is active, the loop does not block. */
-static void on_idle(uv_idle_t *idle)
-{
-    struct redis_bus *bus = idle->data;
-    uv_idle_stop(idle);
-    struct list now;
-    list_init(&now);
-    list_splice(&now, &bus->work);
-    for (struct list *each = list_pop(&now); each != NULL; each = list_pop(&now)) {
-        work(container_of(each, struct bus_link, work));
-    }
-}
-
-static void mark_work(struct bus_link *link)
-{
-    if (list_empty(&link->work)) {
-        list_append(&link->bus->work, &link->work);
-        uv_idle_start(&link->bus->idle, on_idle); /* nothing when it is active */
-    }
-}
-
 static void format(struct bus_link *link, const struct bytes *argv, size_t argc)
 {
     redis_text_command(argv, argc, redis_conn_out(link->conn));
-    mark_work(link);
+    redis_work_mark(link);
 }
 
 static void push_command(
@@ -228,28 +152,13 @@ static void send_ping(struct bus_link *link)
 
 static void send_setup(struct bus_link *link)
 {
-    const struct redis_url *url = &link->bus->target.url;
-    uint64_t deadline = link->state_deadline;
-    if (url->has_password) {
-        const struct bytes argv[] = {BYTES("AUTH"), bytes_str(url->user), bytes_str(url->password)};
-        const struct bytes short_argv[] = {argv[0], argv[2]};
-        bool has_user = url->user[0] != '\0';
-        push_command(link, has_user ? argv : short_argv, has_user ? 3 : 2,
-            (struct redis_request){.deadline = deadline, .purpose = REDIS_FOR_AUTH});
+    struct redis_login login;
+    redis_login_write(&link->bus->target, link->name, &login);
+    for (size_t i = 0; i < login.count; i++) {
+        const struct redis_step *step = &login.steps[i];
+        push_command(link, step->argv, step->argc,
+            (struct redis_request){.deadline = link->state_deadline, .purpose = step->purpose});
     }
-    if (url->db != 0) {
-        char db[12];
-        snprintf(db, sizeof(db), "%u", url->db);
-        const struct bytes argv[] = {BYTES("SELECT"), bytes_str(db)};
-        push_command(link, argv, ARRAY_LEN(argv),
-            (struct redis_request){.deadline = deadline, .purpose = REDIS_FOR_SELECT});
-    }
-    const struct bytes name[] = {BYTES("CLIENT"), BYTES("SETNAME"), bytes_str(link->name)};
-    push_command(link, name, ARRAY_LEN(name),
-        (struct redis_request){.deadline = deadline, .purpose = REDIS_FOR_NAME});
-    const struct bytes ping[] = {BYTES("PING")};
-    push_command(link, ping, ARRAY_LEN(ping),
-        (struct redis_request){.deadline = deadline, .purpose = REDIS_FOR_PING});
 }
 
 /* --- going down ---------------------------------------------------------------------------- */
@@ -286,7 +195,7 @@ static void fail(struct bus_link *link, int status, const char *why)
 {
     bool was_up = link->state == LINK_UP;
     bool refused_here = link->state == LINK_CONNECTING;
-    unsigned addresses = redis_conn_addresses(link->conn);
+    unsigned addresses = link->conn != NULL ? redis_conn_addresses(link->conn) : 1;
     link->error_status = status;
     snprintf(link->error, sizeof(link->error), "%s", why);
     redis_trouble_tell(link->bus, link->name, status, why);
@@ -302,11 +211,13 @@ static void fail(struct bus_link *link, int status, const char *why)
         link->address++;
     } else {
         link->address = refused_here ? 0 : link->address;
-        pause = backoff(link);
+        link->turn++;
+        bool round = link->bus->master != NULL || link->turn % link->bus->target.url.count == 0;
+        pause = was_up || round ? backoff(link) : link->bus->options.backoff_min_ms;
     }
     set_state(link, LINK_WAITING, now + pause);
     link->bus->probe = link->bus->probe != NULL ? link->bus->probe : link;
-    answer(link, &link->pending, SIZE_MAX, STATUS_UNAVAILABLE);
+    redis_work_answer(link, &link->pending, SIZE_MAX, STATUS_UNAVAILABLE);
     if (was_up && link->state != LINK_CLOSED && link->events.on_down != NULL) {
         link->events.on_down(link->context);
     }
@@ -314,16 +225,53 @@ static void fail(struct bus_link *link, int status, const char *why)
 
 static const struct redis_conn_ops conn_ops;
 
+/* Whom to connect to; NULL: no sentinel has said it yet. */
+static const struct redis_place *choose_place(const struct bus_link *link)
+{
+    const struct redis_bus *bus = link->bus;
+    if (bus->master != NULL) {
+        return bus->master_known ? &bus->master_place : NULL;
+    }
+    return &bus->target.url.places[link->turn % bus->target.url.count];
+}
+
 static void begin_connecting(struct bus_link *link)
 {
     struct redis_bus *bus = link->bus;
+    const struct redis_place *place = choose_place(link);
+    uint64_t patience = bus->options.connect_timeout_ms;
+    if (place == NULL && patience > SENTINEL_MS) {
+        patience = SENTINEL_MS;
+    }
+    set_state(link, LINK_CONNECTING, now_of(link) + patience);
+    if (place == NULL) {
+        return;
+    }
+    link->place = *place;
     const struct redis_goal goal = {
-        .place = &bus->target.url.place,
+        .place = &link->place,
         .attempt = link->address,
         .tls = bus->target.tls,
         .tls_name = bus->target.tls_name,
     };
     link->conn = redis_conn_open(bus->loop, &goal, &conn_ops, link, &bus->input);
+}
+
+static void give_up(struct bus_link *link)
+{
+    const struct redis_bus *bus = link->bus;
+    link->bus->stats.timeouts++;
+    if (link->conn == NULL) {
+        bool told = bus->master_fault[0] != '\0';
+        fail(link, told ? bus->master_status : STATUS_TIMEOUT,
+            told ? bus->master_fault : "no sentinel has said where the master is");
+    } else if (link->state == LINK_UP) {
+        fail(link, STATUS_TIMEOUT, "the server did not answer in time");
+    } else {
+        fail(link, STATUS_TIMEOUT,
+            redis_conn_shakes(link->conn) ? "the server did not answer to TLS in time"
+                                          : "connecting took too long");
+    }
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -348,15 +296,10 @@ static void on_timer(uv_timer_t *timer)
         return;
     }
     if (link->state == LINK_WAITING) {
-        set_state(link, LINK_CONNECTING, now + link->bus->options.connect_timeout_ms);
         begin_connecting(link);
         return;
     }
-    link->bus->stats.timeouts++;
-    fail(link, STATUS_TIMEOUT,
-        link->state == LINK_UP          ? "the server did not answer in time"
-        : redis_conn_shakes(link->conn) ? "the server did not answer to TLS in time"
-                                        : "connecting took too long");
+    give_up(link);
 }
 
 /* --- replies ------------------------------------------------------------------------------- */
@@ -395,14 +338,12 @@ static void fail_with_text(struct bus_link *link, int status, const char *what, 
 static void on_setup_reply(
     struct bus_link *link, enum redis_purpose purpose, const struct bus_reply *reply)
 {
-    if (reply->type == BUS_ERROR && purpose != REDIS_FOR_NAME) {
-        const char *what = purpose == REDIS_FOR_AUTH     ? "the server refuses user or password"
-                           : purpose == REDIS_FOR_SELECT ? "the server refuses the database"
-                                                         : "the server is not ready";
-        fail_with_text(link, redis_text_status(reply->text), what, reply->text);
-    } else if (reply->type != BUS_ERROR && reply->type != BUS_STATUS) {
-        link->bus->stats.protocol_errors++;
-        fail(link, STATUS_PROTO, "an answer of the wrong type");
+    char why[REDIS_WHY_MAX];
+    int status = redis_login_judge(purpose, reply, why);
+    if (status != 0) {
+        link->bus->stats.protocol_errors += status == STATUS_PROTO ? 1 : 0;
+        link->bus->master_doubted = link->bus->master_doubted || purpose == REDIS_FOR_ROLE;
+        fail(link, status, why);
     } else if (purpose == REDIS_FOR_PING) {
         go_up(link);
     }
@@ -600,8 +541,8 @@ void redis_link_close(struct bus_link *link)
     if (link->bus->probe == link) {
         link->bus->probe = NULL; /* the next one that is due is it */
     }
-    answer(link, &link->pending, SIZE_MAX, STATUS_CANCELLED);
-    answer(link, &link->refused, SIZE_MAX, STATUS_CANCELLED);
+    redis_work_answer(link, &link->pending, SIZE_MAX, STATUS_CANCELLED);
+    redis_work_answer(link, &link->refused, SIZE_MAX, STATUS_CANCELLED);
     redis_fifo_finish(&link->pending);
     redis_fifo_finish(&link->refused);
     size_t cursor = 0;
@@ -639,7 +580,7 @@ void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t 
     if (link->state != LINK_UP || !has_room(link, redis_text_size(argv, argc))) {
         link->bus->stats.refused++;
         redis_fifo_push(&link->refused, request);
-        mark_work(link);
+        redis_work_mark(link);
         return;
     }
     link->bus->stats.commands++;
@@ -685,4 +626,40 @@ const char *redis_link_error(const struct bus_link *link, int *ret_status)
 {
     *ret_status = link->error_status;
     return link->error;
+}
+
+/* A link that is not where the master is, or waits to be told. */
+static struct bus_link *find_astray(const struct redis_bus *bus)
+{
+    list_for_each (each, &bus->links) {
+        struct bus_link *link = container_of(each, struct bus_link, all);
+        bool waits = link->state == LINK_CONNECTING && link->conn == NULL;
+        bool elsewhere =
+            link->conn != NULL && !redis_place_equals(&link->place, &bus->master_place);
+        if (waits || elsewhere) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+void redis_link_follow(struct redis_bus *bus)
+{
+    CHECK(bus->master_known);
+    for (struct bus_link *link = find_astray(bus); link != NULL; link = find_astray(bus)) {
+        if (link->conn == NULL) {
+            begin_connecting(link);
+        } else {
+            link->attempts = 0;
+            fail(link, STATUS_UNAVAILABLE, "another server is the master now");
+        }
+    }
+    release_waiting(bus);
+}
+
+void redis_link_drop(struct bus_link *link, const char *why)
+{
+    if (link->conn != NULL) {
+        fail(link, STATUS_UNAVAILABLE, why);
+    }
 }

@@ -11,6 +11,8 @@
 struct redis_outage {
     atomic_uint buses; /* with a link that is down; relaxed, as all here */
     atomic_int status; /* of a refusal that was told; 0: none */
+    atomic_ullong master_epoch; /* of the last change of master that was told */
+    atomic_uint without_sentinel; /* buses that no sentinel answers */
 };
 
 #endif

@@ -66,9 +66,13 @@ int redis_target_init(const struct config *config, const char *url, struct build
     }
     if (status == 0) {
         snprintf(target.tls_name, sizeof(target.tls_name), "%s", config->bus_tls_name);
+        snprintf(
+            target.sentinel_user, sizeof(target.sentinel_user), "%s", config->bus_sentinel_user);
+        snprintf(target.sentinel_password, sizeof(target.sentinel_password), "%s",
+            config->bus_sentinel_password);
         *ret_target = target;
     }
-    crypto_wipe(target.url.password, sizeof(target.url.password));
+    crypto_wipe(&target, sizeof(target));
     return status;
 }
 
@@ -78,6 +82,17 @@ void redis_target_copy(const struct redis_target *from, struct redis_target *ret
     if (from->tls != NULL) {
         tls_context_ref(from->tls);
     }
+}
+
+void redis_target_sentinels(const struct redis_target *from, struct redis_target *ret_target)
+{
+    redis_target_copy(from, ret_target);
+    struct redis_url *url = &ret_target->url;
+    url->kind = REDIS_SINGLE;
+    url->db = 0;
+    url->has_password = from->sentinel_password[0] != '\0';
+    memcpy(url->user, from->sentinel_user, sizeof(url->user));
+    memcpy(url->password, from->sentinel_password, sizeof(url->password));
 }
 
 void redis_target_finish(struct redis_target *target)

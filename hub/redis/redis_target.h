@@ -14,6 +14,8 @@ struct tls_context;
 
 struct redis_target {
     struct redis_url url; /* with user and password */
+    char sentinel_user[256]; /* who logs in at the sentinels; empty: the default user */
+    char sentinel_password[1024]; /* empty: nobody does */
     struct tls_context *tls; /* one reference; NULL: plain */
     char tls_name[256]; /* whom the certificate must be for; empty: the host connected to */
 };
@@ -25,6 +27,9 @@ struct redis_target {
  */
 MUST_CHECK int redis_target_init(const struct config *config, const char *url,
     struct builder *error, struct redis_target *ret_target);
+
+/* The sentinels of `from`, as servers that can be connected to; a reference of its own. */
+void redis_target_sentinels(const struct redis_target *from, struct redis_target *ret_target);
 
 /* Copy `from`, with a reference of its own. */
 void redis_target_copy(const struct redis_target *from, struct redis_target *ret_target);

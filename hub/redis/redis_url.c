@@ -10,7 +10,7 @@
 #include "codec/query.h"
 #include "codec/url.h"
 
-enum { REDIS_PORT = 6379, UNIX_PATH_MAX_LEN = 107, DB_MAX = 65535 };
+enum { REDIS_PORT = 6379, SENTINEL_PORT = 26379, UNIX_PATH_MAX_LEN = 107, DB_MAX = 65535 };
 
 static int refuse(struct builder *error, const char *why)
 {
@@ -62,30 +62,85 @@ static int parse_db(struct bytes text, struct builder *error, struct redis_url *
     return 0;
 }
 
-static int parse_tcp(const struct url *parts, struct builder *error, struct redis_url *url)
+static int parse_place(
+    struct bytes text, uint16_t port, struct builder *error, struct redis_place *place)
 {
     struct url_host host;
-    if (url_split_host(parts->host, &host) != 0) {
+    if (url_split_host(text, &host) != 0) {
         return refuse(error, "the host's brackets do not fit, or something stands behind them");
     }
-    if (url_port(&host, REDIS_PORT, &url->place.port) != 0) {
+    if (url_port(&host, port, &place->port) != 0) {
         return refuse(error, "the port must be a number from 1 to 65535 (in a password / ? # are "
                              "%2F %3F %23)");
     }
-    if (!copy(host.name, url->place.host, sizeof(url->place.host))) {
+    if (!copy(host.name, place->host, sizeof(place->host))) {
         return refuse(error, "the host is missing or too long");
     }
+    return 0;
+}
+
+/* Take what stands before the first `mark` off *text. */
+static struct bytes take(struct bytes *text, char mark)
+{
+    const char *end = text->len > 0 ? memchr(text->at, mark, text->len) : NULL;
+    struct bytes first = bytes_of(text->at, end != NULL ? (size_t)(end - text->at) : text->len);
+    *text = bytes_skip(*text, end != NULL ? first.len + 1 : first.len);
+    return first;
+}
+
+static int parse_places(
+    struct bytes list, uint16_t port, struct builder *error, struct redis_url *url)
+{
+    int status = 0;
+    bool more = true;
+    url->count = 0;
+    while (status == 0 && more) {
+        struct bytes one = list;
+        more = list.len > 0 && memchr(list.at, ',', list.len) != NULL;
+        one = more ? take(&list, ',') : list;
+        if (url->count == REDIS_PLACES_MAX) {
+            return refuse(error, "more than 16 hosts");
+        }
+        status = parse_place(one, port, error, &url->places[url->count++]);
+    }
+    return status;
+}
+
+/* /name[/db] */
+static int parse_master(struct bytes path, struct builder *error, struct redis_url *url)
+{
+    struct bytes rest = path.len > 0 ? bytes_skip(path, 1) : path;
+    struct bytes name = take(&rest, '/');
+    if (!decode(name, url->master, sizeof(url->master)) || url->master[0] == '\0' ||
+        strpbrk(url->master, " \t\r\n") != NULL) {
+        return refuse(
+            error, "behind the sentinels stands the name of the master: /name or /name/db");
+    }
+    return parse_db(rest, error, url);
+}
+
+static int parse_tcp(const struct url *parts, struct builder *error, struct redis_url *url)
+{
     if (parts->has_query || parts->has_fragment) {
         return refuse(error, "behind the database nothing may stand");
     }
-    return parse_db(parts->path.len > 0 ? bytes_skip(parts->path, 1) : parts->path, error, url);
+    if (url->kind == REDIS_SENTINEL) {
+        int status = parse_places(parts->host, SENTINEL_PORT, error, url);
+        return status == 0 ? parse_master(parts->path, error, url) : status;
+    }
+    if (parts->host.len > 0 && memchr(parts->host.at, ',', parts->host.len) != NULL) {
+        return refuse(error, "several hosts stand behind redis+sentinel:// alone");
+    }
+    int status = parse_place(parts->host, REDIS_PORT, error, &url->places[0]);
+    struct bytes db = parts->path.len > 0 ? bytes_skip(parts->path, 1) : parts->path;
+    return status == 0 ? parse_db(db, error, url) : status;
 }
 
 static int parse_unix(const struct url *parts, struct builder *error, struct redis_url *url)
 {
     struct bytes path = bytes_of(parts->host.at, parts->host.len + parts->path.len);
-    url->place.is_unix = true;
-    if (parts->has_fragment || !copy(path, url->place.host, UNIX_PATH_MAX_LEN + 1)) {
+    url->places[0].is_unix = true;
+    if (parts->has_fragment || !copy(path, url->places[0].host, UNIX_PATH_MAX_LEN + 1)) {
         return refuse(error, "the path of the unix socket is missing or longer than 107 bytes");
     }
     if (parts->has_query && (!bytes_starts(parts->query, BYTES("db=")) || parts->query.len == 3)) {
@@ -104,16 +159,38 @@ static int parse_parts(const struct url *parts, struct builder *error, struct re
                                                : parse_tcp(parts, error, url);
 }
 
+static const struct {
+    const char *scheme;
+    enum redis_kind kind;
+    bool tls;
+} schemes[] = {
+    {"redis", REDIS_SINGLE, false},
+    {"rediss", REDIS_SINGLE, true},
+    {"unix", REDIS_SINGLE, false},
+    {"redis+sentinel", REDIS_SENTINEL, false},
+    {"rediss+sentinel", REDIS_SENTINEL, true},
+};
+
+static bool find_scheme(struct bytes scheme, struct redis_url *url)
+{
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        if (bytes_eq_str(scheme, schemes[i].scheme)) {
+            url->kind = schemes[i].kind;
+            url->tls = schemes[i].tls;
+            return true;
+        }
+    }
+    return false;
+}
+
 int redis_url_parse(struct bytes text, struct builder *error, struct redis_url *ret_url)
 {
-    struct redis_url url = {0};
+    struct redis_url url = {.count = 1};
     struct url parts = {0};
-    if (url_split(text, &parts) != 0 ||
-        (!bytes_eq_str(parts.scheme, "redis") && !bytes_eq_str(parts.scheme, "rediss") &&
-            !bytes_eq_str(parts.scheme, "unix"))) {
-        return refuse(error, "must begin with redis://, rediss:// or unix://");
+    if (url_split(text, &parts) != 0 || !find_scheme(parts.scheme, &url)) {
+        return refuse(error, "must begin with redis://, rediss://, redis+sentinel://, "
+                             "rediss+sentinel:// or unix://");
     }
-    url.tls = bytes_eq_str(parts.scheme, "rediss");
     int status = parse_parts(&parts, error, &url);
     if (status == 0) {
         *ret_url = url;
@@ -121,15 +198,36 @@ int redis_url_parse(struct bytes text, struct builder *error, struct redis_url *
     return status;
 }
 
+bool redis_place_equals(const struct redis_place *a, const struct redis_place *b)
+{
+    return a->is_unix == b->is_unix && a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+void redis_place_show(const struct redis_place *place, struct builder *out)
+{
+    if (place->is_unix) {
+        builder_str(out, place->host);
+    } else if (strchr(place->host, ':') != NULL) {
+        builder_printf(out, "[%s]:%u", place->host, place->port);
+    } else {
+        builder_printf(out, "%s:%u", place->host, place->port);
+    }
+}
+
 void redis_url_show(const struct redis_url *url, struct builder *out)
 {
-    const struct redis_place *place = &url->place;
-    const char *scheme = url->tls ? "rediss" : "redis";
-    if (place->is_unix) {
-        builder_printf(out, "unix://%s?db=%u", place->host, url->db);
-    } else if (strchr(place->host, ':') != NULL) {
-        builder_printf(out, "%s://[%s]:%u/%u", scheme, place->host, place->port, url->db);
-    } else {
-        builder_printf(out, "%s://%s:%u/%u", scheme, place->host, place->port, url->db);
+    if (url->places[0].is_unix) {
+        builder_printf(out, "unix://%s?db=%u", url->places[0].host, url->db);
+        return;
     }
+    builder_printf(
+        out, "redis%s%s://", url->tls ? "s" : "", url->kind == REDIS_SENTINEL ? "+sentinel" : "");
+    for (unsigned i = 0; i < url->count; i++) {
+        builder_str(out, i > 0 ? "," : "");
+        redis_place_show(&url->places[i], out);
+    }
+    if (url->kind == REDIS_SENTINEL) {
+        builder_printf(out, "/%s", url->master);
+    }
+    builder_printf(out, "/%u", url->db);
 }

@@ -19,8 +19,18 @@ struct redis_place {
     char host[256]; /* name or address without brackets, or the path of a unix socket */
 };
 
+enum { REDIS_PLACES_MAX = 16 };
+
+enum redis_kind {
+    REDIS_SINGLE, /* any of the places is it: the first that can be used */
+    REDIS_SENTINEL, /* the places are sentinels, who know where the master is */
+};
+
 struct redis_url {
-    struct redis_place place;
+    enum redis_kind kind;
+    unsigned count; /* of places, at least 1 */
+    struct redis_place places[REDIS_PLACES_MAX];
+    char master[128]; /* its name at the sentinels */
     bool tls;
     unsigned db;
     bool has_password;
@@ -29,11 +39,19 @@ struct redis_url {
 };
 
 /*
- * Parse redis://[[user]:password@]host[:port][/db], the same with rediss:// for TLS, or
- * unix://[[user]:password@]path[?db=n]; user and password may be percent-encoded. STATUS_INVALID
- * with a sentence appended to `error` that does not repeat the password.
+ * Parse redis://[[user]:password@]host[:port][/db], unix://[[user]:password@]path[?db=n], or
+ * redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/name[/db], whose user and
+ * password are those of the master; rediss for redis asks for TLS. User and password may be
+ * percent-encoded. STATUS_INVALID with a sentence appended to `error` that does not repeat the
+ * password.
  */
 MUST_CHECK int redis_url_parse(struct bytes text, struct builder *error, struct redis_url *ret_url);
+
+/* Whether both are the same. */
+bool redis_place_equals(const struct redis_place *a, const struct redis_place *b);
+
+/* Append it: "host:6379", "[::1]:6379", or the path. */
+void redis_place_show(const struct redis_place *place, struct builder *out);
 
 /* Append the URL without user and password, for logs: "redis://host:6379/0". */
 void redis_url_show(const struct redis_url *url, struct builder *out);

@@ -64,6 +64,8 @@ const struct redis_target *bus_client_target(const char *url)
         .bus_tls_cert = "",
         .bus_tls_key = "",
         .bus_tls_name = "",
+        .bus_sentinel_user = "",
+        .bus_sentinel_password = "",
     };
     struct builder error = {.max = 1024};
     redis_target_finish(target);

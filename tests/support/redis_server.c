@@ -96,6 +96,12 @@ static void run_server(const struct redis_server *server, pid_t parent)
     if (getppid() != parent) {
         _exit(1);
     }
+    if (server->is_sentinel) {
+        char file[96];
+        snprintf(file, sizeof(file), "%s/conf", server->folder);
+        execlp("redis-server", "redis-server", file, "--sentinel", (char *)NULL);
+        _exit(127);
+    }
     char port[16];
     char log[96];
     snprintf(port, sizeof(port), "%d", server->port);
@@ -157,6 +163,34 @@ void redis_server_start(struct redis_server *server)
     }
     cr_assert(up, "redis-server did not start");
     snprintf(server->url, sizeof(server->url), "redis://127.0.0.1:%d", server->port);
+}
+
+static void write_sentinel(const struct redis_server *sentinel, const char *name, int master_port)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/conf", sentinel->folder);
+    FILE *file = fopen(path, "we");
+    cr_assert_not_null(file);
+    fprintf(file,
+        "port %d\nbind 127.0.0.1\ndir %s\nlogfile %s/log\n"
+        "sentinel monitor %s 127.0.0.1 %d 1\nsentinel down-after-milliseconds %s 500\n"
+        "sentinel failover-timeout %s 2000\n",
+        sentinel->port, sentinel->folder, sentinel->folder, name, master_port, name, name);
+    fclose(file);
+}
+
+void redis_server_start_sentinel(struct redis_server *sentinel, const char *name, int master_port)
+{
+    snprintf(sentinel->folder, sizeof(sentinel->folder), "/tmp/peal-redis-XXXXXX");
+    cr_assert_not_null(mkdtemp(sentinel->folder));
+    sentinel->is_sentinel = true;
+    bool up = false;
+    for (int i = 0; i < START_TRIES && !up; i++) {
+        sentinel->port = redis_server_free_port();
+        write_sentinel(sentinel, name, master_port);
+        up = launch(sentinel);
+    }
+    cr_assert(up, "the sentinel did not start");
 }
 
 void redis_server_restart(struct redis_server *server)

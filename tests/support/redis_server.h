@@ -24,6 +24,7 @@ struct redis_server {
     const char *tls_ca;
     bool tls_clients; /* want a certificate of theirs */
     int tls_port; /* of TLS, besides `port` */
+    bool is_sentinel;
 };
 
 /*
@@ -31,6 +32,9 @@ struct redis_server {
  * Waits until it answers.
  */
 void redis_server_start(struct redis_server *server);
+
+/* Start a sentinel, alone, of the master at `master_port`, under `name`. */
+void redis_server_start_sentinel(struct redis_server *sentinel, const char *name, int master_port);
 
 /* Start it again on the same port and socket, after redis_server_stop or _kill. */
 void redis_server_restart(struct redis_server *server);

@@ -17,12 +17,12 @@ const DEADLINE = 120_000;
 
 export class Rig {
   // `nodes` hubs, `users` users; `config` and `args` of the hubs; `redisUrl`: by which they reach
-  // Redis, if not its own; `claims` of the devices' tokens.
-  static async start({ nodes = 2, users = 50, config = '', args = [], redisUrl, claims, redisSettings } = {}) {
+  // Redis, if not its own; `redis`: several servers, as of sentinel.mjs; `claims` of the devices' tokens.
+  static async start({ nodes = 2, users = 50, config = '', args = [], redis, redisUrl, claims, redisSettings } = {}) {
     const rig = new Rig();
     // What Redis has answered to must outlive it.
     const durable = { settings: { appendfsync: 'always', ...redisSettings } };
-    [rig.redis, rig.postgres] = await Promise.all([startRedis(durable), startPostgres()]);
+    [rig.redis, rig.postgres] = await Promise.all([redis ?? startRedis(durable), startPostgres()]);
     rig.shared = {
       redis: redisUrl ? { url: await redisUrl(rig.redis) } : rig.redis,
       postgres: rig.postgres,
@@ -35,7 +35,7 @@ export class Rig {
     rig.ledger = new Ledger();
     rig.hubs = [];
     for (let n = 0; n < nodes; n++) rig.hubs.push(await startHub(rig.shared));
-    rig.bus = rig.redis.client();
+    rig.bus = redis ? redis.durable() : rig.redis.client();
     rig.devices = [];
     for (let i = 0; i < users; i++) {
       // The first device of a user starts on the one node, the second on the next.

@@ -241,8 +241,9 @@ Test(config, values_are_parsed_strictly)
         {"--origins=https://x.example/", "is not an origin"},
         {"--origins=x.example", "is not an origin"},
         {"--store-url=mysql://secret@h/", "store.url: must begin with postgres://"},
-        {"--bus-url=http://h", "redis://, rediss:// or unix://"},
+        {"--bus-url=http://h", "redis://, rediss://, redis+sentinel://"},
         {"--bus-url=rediss://h", NULL},
+        {"--bus-url=redis+sentinel://a,b/name", NULL},
         {"--redis-host=[::1]", "bus.host: \"[::1]\" is not a host"},
         {"--redis-host=u:p@h", "bus.host: \"u:p@h\" is not a host"},
         {"--redis-port=tcp://10.0.0.1:6379", "not a number"}, /* as a flag it is meant */

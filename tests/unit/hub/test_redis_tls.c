@@ -37,6 +37,8 @@ static struct config settings(void)
         .bus_tls_cert = "",
         .bus_tls_key = "",
         .bus_tls_name = "",
+        .bus_sentinel_user = "",
+        .bus_sentinel_password = "",
     };
 }
 

@@ -29,6 +29,10 @@ Test(redis_url, parses_what_settings_write)
         {"rediss://h", "rediss://h:6379/0", "", NULL},
         {"rediss://u:a%2Fb%3Fc%23d%25e%40f%20%C3%A9+@[fe80::1]:7/1", "rediss://[fe80::1]:7/1", "u",
             "a/b?c#d%e@f \xc3\xa9+"},
+        {"redis+sentinel://a/m", "redis+sentinel://a:26379/m/0", "", NULL},
+        {"redis+sentinel://u:p@a:1,[::1]:2,c/m/4", "redis+sentinel://a:1,[::1]:2,c:26379/m/4", "u",
+            "p"},
+        {"rediss+sentinel://a,b/m", "rediss+sentinel://a:26379,b:26379/m/0", "", NULL},
         {"unix:///run/redis.sock", "unix:///run/redis.sock?db=0", "", NULL},
         {"unix:///run/redis.sock?db=7", "unix:///run/redis.sock?db=7", "", NULL},
         {"unix://u:p@/run/re@dis", "unix:///run/re@dis?db=0", "u", "p"},
@@ -60,7 +64,11 @@ Test(redis_url, refuses_the_rest_without_showing_the_password)
         "redis://user@h", "redis://hunter2@h", "redis://user:@h", "redis://u:hunter2%@h",
         "redis://u:hunter2%zz@h", "redis://u:hunter2%00@h", "redis://u:hunter2@", "unix://",
         "unix://?db=1", "unix:///a?db=", "unix:///a?x=1", "unix:///a?db=1&x=2", "http://h",
-        "rediss://u:hunter2@h:0", "rediss://u:hunter2@", "REDIS://h"};
+        "rediss://u:hunter2@h:0", "rediss://u:hunter2@", "REDIS://h",
+        "redis+sentinel://u:hunter2@a", "redis+sentinel://a/", "redis+sentinel://a//0",
+        "redis+sentinel://a,/m", "redis+sentinel://,a/m", "redis+sentinel://a:0/m",
+        "redis+sentinel://a/m%20n", "redis+sentinel://a/m/x", "redis+sentinel:///m",
+        "redis+sentinel://a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a/m", "redis://a,b:1"};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct builder error = {.max = 500};
         struct redis_url url;
