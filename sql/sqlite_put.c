@@ -5,10 +5,13 @@
  */
 #include "sql/sqlite_ops.h"
 
+#include <stdlib.h>
+
 #include "codec/base/buf.h"
 #include "codec/base/clock.h"
 #include "codec/base/status.h"
 #include "codec/notification_digest.h"
+#include "codec/slot.h"
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_schedule.h"
@@ -141,18 +144,24 @@ static int insert_row(
     return changed < 0 ? changed : 0;
 }
 
-/* Keep what was stored under the key of the row. */
-static int keep_key(
-    struct sqlite_db *db, const struct store_row *row, const struct put_result *result)
+/* Keep what is stored under the key of the row; how many keys were. */
+static int run_key(struct sqlite_db *db, enum sqlite_statement which, const struct store_row *row,
+    const struct put_result *result)
 {
     struct query query;
-    query_open(&query, db, SQLITE_STMT_DEDUP_INSERT);
+    query_open(&query, db, which);
     sqlite_bind_user(&query, &row->who);
     query_blob(&query, 4, bytes_of(row->key_hash, STORE_HASH_LEN));
     query_blob(&query, 5, bytes_of(row->content_hash, STORE_HASH_LEN));
     query_u64(&query, 6, result->seq);
     query_id(&query, 7, result->id);
-    int changed = query_run(&query);
+    return query_run(&query);
+}
+
+static int keep_key(
+    struct sqlite_db *db, const struct store_row *row, const struct put_result *result)
+{
+    int changed = run_key(db, SQLITE_STMT_DEDUP_INSERT, row, result);
     return changed < 0 ? changed : 0;
 }
 
@@ -332,7 +341,33 @@ static int add_by_wish(struct sqlite_db *db, const struct store_row *row, struct
     return add_sharing_row(db, row, wish.span, arena, ret_result);
 }
 
-/* A row of its own, as nearly all are, unless the user wants something else. */
+/*
+ * A row of a user without preferences, as nearly all are: its key is not looked for, but kept
+ * first, with the number that the row gets. 1: it is stored; 0: nothing was done, the key may be
+ * known.
+ */
+static int add_plain_row(
+    struct sqlite_db *db, const struct store_row *row, struct put_result *ret_result)
+{
+    struct inbox_entry entry;
+    int status = enter_inbox(db, &row->who, &entry);
+    if (status < 0 || entry.position.preference_rev > 0) {
+        return status;
+    }
+    begin_row(row, ret_result);
+    ret_result->seq = entry.position.seq + 1;
+    int kept = run_key(db, SQLITE_STMT_DEDUP_ADD, row, ret_result);
+    if (kept <= 0) {
+        *ret_result = (struct put_result){0};
+        return kept;
+    }
+    ret_result->outcome = OUTCOME_STORED;
+    status = number_row(db, row, &entry, ret_result);
+    status = status < 0 ? status : insert_row(db, row, ret_result);
+    return status < 0 ? status : 1;
+}
+
+/* A row of its own, unless the user wants something else. */
 static int add_row(struct sqlite_db *db, const struct store_row *row, struct result *arena,
     struct put_result *ret_result)
 {
@@ -368,9 +403,23 @@ static int keep_row(
     return status < 0 ? status : keep_key(db, row, ret_result);
 }
 
+static bool may_share(const struct store_row *row)
+{
+    return row->collapse.len > 0 || row->digest_ms > 0;
+}
+
+static bool is_plain(const struct store_row *row)
+{
+    return !may_share(row) && !row->unwanted && !row->due && row->deliver_at == 0;
+}
+
 static int put_row(struct sqlite_db *db, const struct store_row *row, struct result *arena,
     struct put_result *ret_result)
 {
+    int stored = is_plain(row) ? add_plain_row(db, row, ret_result) : 0;
+    if (stored != 0) {
+        return stored < 0 ? stored : 0;
+    }
     int taken = row->due ? sqlite_schedule_take(db, row->id, row->version) : 0;
     if (taken < 0) {
         return taken;
@@ -382,9 +431,8 @@ static int put_row(struct sqlite_db *db, const struct store_row *row, struct res
     if (row->deliver_at > 0 && !row->due) {
         return keep_row(db, row, ret_result);
     }
-    bool shares = row->collapse.len > 0 || row->digest_ms > 0;
     ret_result->outcome = OUTCOME_STORED;
-    int status = (shares ? add_by_wish : add_row)(db, row, arena, ret_result);
+    int status = (may_share(row) ? add_by_wish : add_row)(db, row, arena, ret_result);
     return status < 0 ? status : keep_key(db, row, ret_result);
 }
 
@@ -423,15 +471,41 @@ static int count_row(struct sqlite_db *db, struct tally *tally, const struct sto
     return status;
 }
 
+static int compare_places(const void *one, const void *other)
+{
+    uint64_t a = *(const uint64_t *)one;
+    uint64_t b = *(const uint64_t *)other;
+    return (a > b) - (a < b);
+}
+
+/*
+ * The rows' places in the order of their slots, so that each is written beside the one before it,
+ * in every index; those of a user stay in their order. NULL: no memory.
+ */
+static uint64_t *order_by_slot(const struct store_put *put, struct result *arena)
+{
+    enum { SLOT_SHIFT = 32 };
+    uint64_t *places = result_alloc(arena, put->count * sizeof(*places));
+    for (size_t i = 0; places && i < put->count; i++) {
+        places[i] = (uint64_t)slot_of_id(put->rows[i].id) << SLOT_SHIFT | i;
+    }
+    if (places && put->count > 1) {
+        qsort(places, put->count, sizeof(*places), compare_places);
+    }
+    return places;
+}
+
 static int put_rows(struct sqlite_db *db, struct store_put *put, struct put_result *results)
 {
     struct result *arena = request_result(&put->base);
+    uint64_t *places = order_by_slot(put, arena);
     struct tally tally = {.count = 0};
-    int status = 0;
+    int status = places ? 0 : STATUS_NOMEM;
     for (size_t i = 0; i < put->count && status == 0; i++) {
-        status = put_row(db, &put->rows[i], arena, &results[i]);
-        if (status == 0 && results[i].outcome == OUTCOME_STORED) {
-            status = count_row(db, &tally, &put->rows[i]);
+        uint32_t place = (uint32_t)places[i];
+        status = put_row(db, &put->rows[place], arena, &results[place]);
+        if (status == 0 && results[place].outcome == OUTCOME_STORED) {
+            status = count_row(db, &tally, &put->rows[place]);
         }
     }
     return status < 0 ? status : write_tally(db, &tally);

@@ -87,7 +87,7 @@ struct store_request {
     size_t lacking_count; /* these are made first */
 };
 
-/* Store rows, all or none, in the order given; at most STORE_PAGE_MAX rows. */
+/* Store rows, all or none, those of a user in the order given; at most STORE_PAGE_MAX rows. */
 struct store_put {
     struct store_request base;
     struct store_row *rows;
