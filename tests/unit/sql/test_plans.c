@@ -77,6 +77,8 @@ static const struct {
     {"mark.ids", {{"notification_id", "id <"}, {"inbox_pkey", "user_id"}}},
     {"mark.up_to", {{"notification_pkey", "seq <"}, {"inbox_pkey", "user_id"}}},
     {"mark.up_to.open", {{"notification_open", "(state, seq) <"}, {"inbox_pkey", "user_id"}}},
+    {"note.read", {{"meta_pkey", "name"}}},
+    {"note.replace", {{0}}},
     {"page", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"page.asc", {{"inbox_pkey", "user_id"}, {"notification_new", "new_rev, "}}},
     {"pick", {{"inbox_pkey", "user_id"}, {"notification_pkey", "seq <"}}},
@@ -104,7 +106,6 @@ static const struct {
     {"unblock", {{"pg_database_datname_index", "datname"}, {"pg_authid_rolname_index", "rolname"}}},
     {"witness.raise", {{0}}},
     {"witness.read", {{"witness_pkey", "node"}}},
-    /* pg_audience.def */
     {"audience.behind",
         {{"inbox_pkey", "user_id"}, {"audience_head_pkey", "tenant"},
             {"audience_post_name", "(n <="}, {"member_pkey", "user_id"},
@@ -123,7 +124,6 @@ static const struct {
     {"topics", {{"member_open", "(name >"}}},
     {"topics.of_user", {{"member_pkey", "(name >"}}},
     {"unsubscribe", {{0}}},
-    /* pg_schedule.def */
     {"schedule", {{"dedup_pkey", "key_hash"}, {"notification_pkey", "seq <"}}},
     {"schedule.change", {{0}}},
     {"schedule.due", {{0}}},
