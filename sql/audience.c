@@ -9,6 +9,7 @@
 #include "codec/base/mem.h"
 #include "codec/base/rand.h"
 #include "codec/slot.h"
+#include "sql/store_device.h"
 
 enum { AUDIENCE_TEXT_MAX = 16 << 20 };
 
@@ -205,6 +206,7 @@ size_t audience_user_count(const struct store_request *request)
         return ((const struct store_positions *)request)->count;
     case STORE_MARK:
     case STORE_PREFERENCE_WRITE:
+    case STORE_DEVICE_PUT:
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:
@@ -230,6 +232,8 @@ const struct store_user *audience_user(const struct store_request *request, size
         return &((const struct store_mark *)request)->who;
     case STORE_PREFERENCE_WRITE:
         return &((const struct store_preference *)request)->who;
+    case STORE_DEVICE_PUT:
+        return &((const struct store_devices *)request)->who;
     case STORE_LIST:
     case STORE_PAGE: /* begins with a list */
     case STORE_TEXTS:

@@ -13,6 +13,7 @@
 #include "sql/job.h"
 #include "sql/pg_engine.h"
 #include "sql/pg_watch.h"
+#include "sql/store_device.h"
 #include "sql/store_edit.h"
 
 enum {
@@ -77,6 +78,11 @@ static uint32_t slot_of_request(const struct store_request *request)
     case STORE_PREFERENCE_READ:
     case STORE_PREFERENCE_WRITE:
         return slot_of_user(&((const struct store_preference *)request)->who);
+    case STORE_DEVICE_PUT:
+    case STORE_DEVICE_STATE:
+    case STORE_DEVICE_REMOVE:
+    case STORE_DEVICE_LIST:
+        return slot_of_user(&((const struct store_devices *)request)->who);
     case STORE_CHANGED:
     case STORE_DUE:
         break;

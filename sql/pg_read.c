@@ -8,6 +8,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/pg_audience.h"
+#include "sql/pg_device.h"
 #include "sql/pg_items.h"
 #include "sql/pg_job.h"
 #include "sql/pg_page.h"
@@ -113,7 +114,12 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
     case STORE_JOB_LIST:
     case STORE_QUEUES:
         return pg_job_add_read(params, request);
+    case STORE_DEVICE_LIST:
+        return pg_device_add(params, (const struct store_devices *)request);
     case STORE_CHANGED: /* has two statements */
+    case STORE_DEVICE_PUT:
+    case STORE_DEVICE_STATE:
+    case STORE_DEVICE_REMOVE:
     case STORE_JOB_ADD:
     case STORE_JOB_LEASE:
     case STORE_JOB_STEP:
@@ -349,7 +355,7 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     if (request->op >= STORE_AUDIENCE_POST || run->which == PG_STMT_AUDIENCE_BEHIND) {
         return pg_audience_rows(flight, run, rows);
     }
-    switch (request->op) {
+    switch ((unsigned)request->op) {
     case STORE_LIST:
         return PQntuples(rows) > 0 ? read_list((struct store_list *)request, rows)
                                    : STATUS_UNAVAILABLE;
@@ -387,34 +393,11 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
     case STORE_JOB_LIST:
     case STORE_QUEUES:
         return pg_job_read(request, rows);
+    case STORE_DEVICE_LIST:
+        return pg_device_rows((struct store_devices *)request, rows);
     case STORE_PING:
         return 0;
-    case STORE_JOB_ADD:
-    case STORE_JOB_LEASE:
-    case STORE_JOB_STEP:
-    case STORE_JOB_PAUSE:
-    case STORE_JOB_SWEEP:
-    case STORE_PUT:
-    case STORE_MARK:
-    case STORE_EDIT:
-    case STORE_DUE:
-    case STORE_RESCHEDULE:
-    case STORE_PREFERENCE_WRITE:
-    case STORE_CLAIM:
-    case STORE_SWEEP:
-    case STORE_RETAIN:
-    case STORE_FORGET:
-    case STORE_EPOCH:
-    case STORE_NOTE:
-    case STORE_AUDIENCE_POST:
-    case STORE_AUDIENCE_SWEEP:
-    case STORE_POSTED:
-    case STORE_RETRACT:
-    case STORE_REVISE:
-    case STORE_SUBSCRIBE:
-    case STORE_SUBSCRIBERS:
-    case STORE_TOPICS:
-    case STORE_OP_COUNT:
+    default:
         break;
     }
     return STATUS_UNAVAILABLE;

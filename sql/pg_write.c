@@ -11,6 +11,7 @@
 #include "sql/audience.h"
 #include "sql/job.h"
 #include "sql/pg_audience.h"
+#include "sql/pg_device.h"
 #include "sql/pg_edit.h"
 #include "sql/pg_forget.h"
 #include "sql/pg_job.h"
@@ -320,6 +321,20 @@ static uint64_t send_follow(struct pg_port *port, struct pg_flight *flight, uint
     return port->flown;
 }
 
+static bool is_of_user(enum store_op op)
+{
+    return op == STORE_EDIT || pg_device_writes(op);
+}
+
+static void send_of_user(struct pg_conn *conn, struct pg_flight *flight)
+{
+    if (flight->requests[0]->op == STORE_EDIT) {
+        pg_edit_send(conn, flight);
+    } else {
+        pg_device_send(conn, flight);
+    }
+}
+
 static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
 {
     const struct store_request *request = flight->requests[0];
@@ -337,8 +352,8 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         pg_forget_send(conn, flight);
     } else if (op_is_of_meta(request->op)) {
         pg_meta_send(conn, flight);
-    } else if (request->op == STORE_EDIT) {
-        pg_edit_send(conn, flight);
+    } else if (is_of_user(request->op)) {
+        send_of_user(conn, flight);
     } else if (request->op == STORE_DUE || request->op == STORE_RESCHEDULE) {
         pg_schedule_send(conn, flight);
     } else if (op_is_of_jobs(request->op)) {
@@ -498,7 +513,7 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return 0; /* a lock, a fence */
     }
     struct store_request *request = flight->requests[run->first];
-    switch (request->op) {
+    switch ((unsigned)request->op) {
     case STORE_AUDIENCE_POST:
     case STORE_RETRACT:
     case STORE_REVISE:
@@ -519,6 +534,10 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_JOB_PAUSE:
     case STORE_JOB_SWEEP:
         return pg_job_rows(request, run->which, rows);
+    case STORE_DEVICE_PUT:
+    case STORE_DEVICE_STATE:
+    case STORE_DEVICE_REMOVE:
+        return pg_device_rows((struct store_devices *)request, rows);
     case STORE_CLAIM:
         return read_claim((struct store_claim *)request, rows);
     case STORE_FORGET:
@@ -545,19 +564,7 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_POSITIONS:
     case STORE_SUMMARY_SWEEP:
         return pg_read_rows(flight, run, rows);
-    case STORE_JOB_GET:
-    case STORE_JOB_LIST:
-    case STORE_QUEUES:
-    case STORE_PREFERENCE_READ:
-    case STORE_CHANGED:
-    case STORE_WITNESS_RAISE:
-    case STORE_WITNESS_READ:
-    case STORE_PING:
-    case STORE_SUMMARY:
-    case STORE_POSTED:
-    case STORE_SUBSCRIBERS:
-    case STORE_TOPICS:
-    case STORE_OP_COUNT:
+    default:
         break;
     }
     return STATUS_UNAVAILABLE;

@@ -10,6 +10,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/sqlite_audience.h"
+#include "sql/sqlite_device.h"
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_job.h"
 #include "sql/sqlite_page.h"
@@ -386,6 +387,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
         return run_changed(db, (struct store_changed *)request);
     case STORE_PREFERENCE_READ:
         return sqlite_preference_read(db, (struct store_preference *)request);
+    case STORE_DEVICE_LIST:
+        return sqlite_device_list(db, (struct store_devices *)request);
     case STORE_WITNESS_READ:
         return run_witness(db, (struct store_witness *)request);
     case STORE_PING:
@@ -400,6 +403,9 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_JOB_LIST:
     case STORE_QUEUES:
         return sqlite_job_read(db, request);
+    case STORE_DEVICE_PUT:
+    case STORE_DEVICE_STATE:
+    case STORE_DEVICE_REMOVE:
     case STORE_JOB_ADD:
     case STORE_JOB_LEASE:
     case STORE_JOB_STEP:

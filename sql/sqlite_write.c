@@ -10,6 +10,7 @@
 #include "codec/base/status.h"
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
+#include "sql/sqlite_device.h"
 #include "sql/sqlite_forget.h"
 #include "sql/sqlite_job.h"
 #include "sql/sqlite_retention.h"
@@ -521,6 +522,10 @@ static int run_write(
         return run_note(db, (struct store_note *)request);
     case STORE_PREFERENCE_WRITE:
         return sqlite_preference_write(db, (struct store_preference *)request);
+    case STORE_DEVICE_PUT:
+    case STORE_DEVICE_STATE:
+    case STORE_DEVICE_REMOVE:
+        return sqlite_device_write(db, (struct store_devices *)request);
     case STORE_JOB_ADD:
     case STORE_JOB_LEASE:
     case STORE_JOB_STEP:
@@ -531,6 +536,7 @@ static int run_write(
     case STORE_JOB_GET:
     case STORE_JOB_LIST:
     case STORE_QUEUES:
+    case STORE_DEVICE_LIST:
     case STORE_LIST:
     case STORE_PAGE:
     case STORE_TEXTS:

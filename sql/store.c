@@ -297,12 +297,17 @@ bool op_is_of_meta(enum store_op op)
     return op == STORE_EPOCH || op == STORE_NOTE;
 }
 
+static bool op_writes_devices(enum store_op op)
+{
+    return op >= STORE_DEVICE_PUT && op < STORE_DEVICE_LIST;
+}
+
 bool op_writes(enum store_op op)
 {
     return op == STORE_PUT || op == STORE_MARK || op == STORE_EDIT || op == STORE_CLAIM ||
            op == STORE_SWEEP || op == STORE_FORGET || op == STORE_WITNESS_RAISE ||
            op_is_of_meta(op) || op == STORE_PREFERENCE_WRITE || op == STORE_SUMMARY_SWEEP ||
-           op == STORE_RETAIN || op_writes_for_many_or_later(op) ||
+           op == STORE_RETAIN || op_writes_devices(op) || op_writes_for_many_or_later(op) ||
            (op_is_of_jobs(op) && op < STORE_JOB_GET);
 }
 
@@ -400,6 +405,10 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_JOB_GET] = OUTPUTS(store_job_get, job),
     [STORE_JOB_LIST] = OUTPUTS(store_job_list, jobs),
     [STORE_QUEUES] = OUTPUTS(store_queues, queues),
+    [STORE_DEVICE_PUT] = OUTPUTS(store_devices, devices),
+    [STORE_DEVICE_STATE] = OUTPUTS(store_devices, devices),
+    [STORE_DEVICE_REMOVE] = OUTPUTS(store_devices, devices),
+    [STORE_DEVICE_LIST] = OUTPUTS(store_devices, devices),
     [STORE_WITNESS_RAISE] = OUTPUTS(store_witness, number),
     [STORE_WITNESS_READ] = OUTPUTS(store_witness, number),
     [STORE_EPOCH] = {offsetof(struct store_renewal, epoch), offsetof(struct store_renewal, fresh)},

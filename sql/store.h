@@ -23,6 +23,7 @@
 
 #include "codec/base/check.h"
 #include "sql/store_audience.h"
+#include "sql/store_device.h"
 #include "sql/store_edit.h"
 #include "sql/store_forget.h"
 #include "sql/store_job.h"

@@ -6,6 +6,7 @@
 #include "sql/audience.h"
 #include "sql/engine.h"
 #include "sql/job.h"
+#include "sql/store_device.h"
 #include "sql/store_edit.h"
 
 enum { NODE_MAX_LEN = 255, TEXT_MAX_LEN = 16 << 20, LIST_MAX = 100 };
@@ -197,6 +198,14 @@ static bool is_preference(const struct store_preference *preference)
                (preference->body.len > 0 && is_text(preference->body, TEXT_MAX_LEN)));
 }
 
+static bool is_devices(const struct store_devices *devices)
+{
+    bool puts = devices->base.op == STORE_DEVICE_PUT;
+    return is_user(&devices->who) &&
+           (!puts || (devices->body.len > 0 && is_text(devices->body, TEXT_MAX_LEN) &&
+                         devices->most >= 1 && devices->most <= STORE_DEVICES_MAX));
+}
+
 static bool is_summary(const struct store_summary *summary)
 {
     return is_text(summary->tenant, STORE_NAME_MAX) && summary->to <= INT32_MAX &&
@@ -240,6 +249,11 @@ bool request_is_valid(const struct store_request *request)
         return is_user(&((const struct store_preference *)request)->who);
     case STORE_PREFERENCE_WRITE:
         return is_preference((const struct store_preference *)request);
+    case STORE_DEVICE_PUT:
+    case STORE_DEVICE_STATE:
+    case STORE_DEVICE_REMOVE:
+    case STORE_DEVICE_LIST:
+        return is_devices((const struct store_devices *)request);
     case STORE_CLAIM:
         return is_text(((const struct store_claim *)request)->owner, STORE_NAME_MAX);
     case STORE_FORGET:

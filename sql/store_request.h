@@ -54,6 +54,10 @@ enum store_op {
     STORE_JOB_GET,
     STORE_JOB_LIST,
     STORE_QUEUES,
+    STORE_DEVICE_PUT, /* these: store_device.h */
+    STORE_DEVICE_STATE,
+    STORE_DEVICE_REMOVE,
+    STORE_DEVICE_LIST,
     STORE_AUDIENCE_POST, /* these: store_audience.h */
     STORE_AUDIENCE_SWEEP,
     STORE_POSTED,

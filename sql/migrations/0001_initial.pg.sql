@@ -2818,3 +2818,60 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+
+-- Where notifications are pushed to (codec/device.h). address_hash: of the tenant and the address, which
+-- belongs to one device of it. foreground_at: since when it is in front; 0: it is not.
+CREATE TABLE peal.device (
+    slot smallint NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    id uuid NOT NULL,
+    address_hash uuid NOT NULL,
+    body text NOT NULL,
+    created_at bigint NOT NULL,
+    registered_at bigint NOT NULL,
+    foreground_at bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (slot, tenant, user_id, id)
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX device_address ON peal.device (address_hash);
+
+-- Registers a device under the lock of its user's inbox. Who registers the same address at the same time for
+-- another user is waited for by the index, and found by the next turn. user_id is not compared as the column: its
+-- index must not be taken.
+CREATE FUNCTION peal.device_put(
+    which smallint, space text, who text, proposed uuid, given boolean, address uuid, content text, most integer
+) RETURNS TABLE (ret_moved bigint, ret_dropped bigint, ret_device peal.device)
+LANGUAGE plpgsql AS $$
+DECLARE
+    instant bigint := peal.instant();
+    device uuid := proposed;
+BEGIN
+    LOOP
+        BEGIN
+            IF NOT given THEN
+                device := coalesce((SELECT d.id FROM peal.device d WHERE d.address_hash = address
+                    AND d.user_id || '' = who), proposed);
+            END IF;
+            WITH gone AS (
+                DELETE FROM peal.device d WHERE d.address_hash = address AND (d.user_id <> who OR d.id <> device) RETURNING d.user_id
+            ) SELECT count(*) FILTER (WHERE g.user_id <> who) INTO ret_moved FROM gone g;
+            INSERT INTO peal.device AS d (slot, tenant, user_id, id, address_hash, body,
+                    created_at, registered_at)
+                VALUES (which, space, who, device, address, content, instant, instant)
+                ON CONFLICT (slot, tenant, user_id, id) DO UPDATE SET
+                    address_hash = excluded.address_hash, body = excluded.body,
+                    registered_at = greatest(d.registered_at, excluded.registered_at)
+                RETURNING d.* INTO ret_device;
+            EXIT;
+        EXCEPTION WHEN unique_violation THEN
+            NULL;
+        END;
+    END LOOP;
+    WITH gone AS (
+        DELETE FROM peal.device d WHERE d.ctid = ANY (ARRAY(SELECT o.ctid FROM peal.device o
+            WHERE o.slot = which AND o.tenant = space AND o.user_id = who AND o.id <> device
+            ORDER BY o.registered_at DESC, o.id DESC OFFSET most - 1)) RETURNING 1
+    ) SELECT count(*) INTO ret_dropped FROM gone g;
+    RETURN NEXT;
+END
+$$;

@@ -357,3 +357,19 @@ CREATE TABLE job_queue (
     PRIMARY KEY (queue, tenant)
 ) WITHOUT ROWID;
 CREATE INDEX job_queue_sweep ON job_queue (sweep_at) WHERE sweep_at > 0;
+
+-- Where notifications are pushed to (codec/device.h). address_hash: of the tenant and the address, which
+-- belongs to one device of it. foreground_at: since when it is in front; 0: it is not.
+CREATE TABLE device (
+    slot INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    address_hash BLOB NOT NULL,
+    body TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    registered_at INTEGER NOT NULL,
+    foreground_at INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (slot, tenant, user_id, id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX device_address ON device (address_hash);

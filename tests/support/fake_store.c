@@ -52,7 +52,7 @@ struct fake_store {
     int (*posted)(struct store_posted *request);
     int (*due)(struct store_due *request);
     int (*topics)(struct store_topics *request);
-    int (*jobs)(struct store_request *request);
+    int (*jobs)(struct store_request *request), (*devices)(struct store_devices *request);
 };
 
 /* Inboxes. */
@@ -348,6 +348,11 @@ void fake_store_set_jobs(struct fake_store *store, int (*answer)(struct store_re
     store->jobs = answer;
 }
 
+void fake_store_set_devices(struct fake_store *store, int (*answer)(struct store_devices *request))
+{
+    store->devices = answer;
+}
+
 void fake_store_flood(struct fake_store *store)
 {
     store->flood = true;
@@ -417,6 +422,11 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_QUEUES:
         CHECK(store->jobs != NULL);
         return store->jobs(request);
+    case STORE_DEVICE_PUT:
+    case STORE_DEVICE_STATE:
+    case STORE_DEVICE_REMOVE:
+    case STORE_DEVICE_LIST:
+        return store->devices(container_of(request, struct store_devices, base));
     case STORE_GET:
     case STORE_PAGE:
     case STORE_TEXTS:

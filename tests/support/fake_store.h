@@ -82,6 +82,9 @@ void fake_store_set_topics(struct fake_store *store, int (*answer)(struct store_
 /* The same for requests about jobs. */
 void fake_store_set_jobs(struct fake_store *store, int (*answer)(struct store_request *request));
 
+/* The same for those about devices. */
+void fake_store_set_devices(struct fake_store *store, int (*answer)(struct store_devices *request));
+
 /* How many jobs were added, with this payload; NULL: with any. Without a hook each key adds one. */
 size_t fake_store_jobs(const struct fake_store *store, const char *payload);
 

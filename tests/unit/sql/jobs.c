@@ -170,8 +170,30 @@ static void add_jobs(struct harness *harness, const char *queue, uint64_t round,
     store_request_finish(&add.base);
 }
 
+/* Each statement about devices. */
+static void run_devices(struct harness *harness, struct store_devices *devices)
+{
+    cr_assert_eq(harness_run(harness, 0, &devices->base), 0);
+    store_request_finish(&devices->base);
+}
+
+static void use_devices(struct harness *harness)
+{
+    struct store_devices devices = {
+        .base.op = STORE_DEVICE_PUT, .who = user_of("gone"), .body = BYTES("{}"), .most = 1};
+    run_devices(harness, &devices);
+    devices.has_id = true;
+    run_devices(harness, &devices);
+    devices.who = user_of("else");
+    for (enum store_op op = STORE_DEVICE_PUT; op <= STORE_DEVICE_LIST; op++) {
+        devices.base.op = op;
+        run_devices(harness, &devices);
+    }
+}
+
 void use_jobs(struct harness *harness, uint64_t round, unsigned many)
 {
+    use_devices(harness);
     static struct store_job_new jobs[STORE_JOBS_MAX];
     for (unsigned i = 0; round == 0 && i < CROWD / STORE_JOBS_MAX; i++) {
         add_jobs(harness, "crowd", i, jobs, STORE_JOBS_MAX);

@@ -24,7 +24,6 @@ TestSuite(plans, .timeout = 600);
 enum { TEXT_MAX = 16384, PARAMS_MAX = 20 };
 
 /* Postgres' plans. */
-
 static const struct statement {
     const char *name;
     const char *text;
@@ -60,6 +59,7 @@ static const struct {
     {"erase.up_to", {{"notification_pkey", "seq <"}, {"inbox_pkey", "user_id"}}},
     {"fence", {{0}}},
     {"follow", {{0}}},
+    {"forget.devices", {{"device_pkey", "user_id"}}},
     {"forget.digests", {{"digest_post_pkey", "user_id"}}},
     {"forget.inbox", {{"inbox_pkey", "user_id"}}},
     {"forget.jobs", {{"job_pkey", "user_id"}}},
@@ -386,8 +386,8 @@ static void use_the_rest(struct harness *harness)
     struct store_changed changed = {.base.op = STORE_CHANGED, .since = INT32_MAX, .limit = 10};
     run_done(harness, &changed.base);
     run_done(harness, &(struct store_summary){.base.op = STORE_SUMMARY, .to = 9, .types = 9}.base);
-    struct store_sweep sweep = {.base.op = STORE_SUMMARY_SWEEP, .now = 1001, .limit = 50};
-    run_done(harness, &sweep.base);
+    run_done(harness,
+        &(struct store_sweep){.base.op = STORE_SUMMARY_SWEEP, .now = 1001, .limit = 50}.base);
     run_done(harness, &(struct store_request){.op = STORE_PING});
 }
 
