@@ -14,6 +14,8 @@
 
 #include "actors/close.h"
 #include "actors/core/sched.h"
+#include "actors/device_settings.h"
+#include "actors/export_stats.h"
 #include "actors/hook_call.h"
 #include "actors/presence_settings.h"
 #include "actors/recovery_limits.h"
@@ -73,6 +75,7 @@ struct actor_config {
     uint32_t rooms;
     uint32_t connections_per_user; /* at most 32,767 */
     bool replaces; /* the oldest of a user that has as many ends, not the newest */
+    struct device_settings devices;
     uint32_t message_chars; /* send_message text */
     uint32_t typing_ms; /* after which typing stops by itself */
     uint32_t nonce_ms; /* for which a nonce is remembered */
@@ -103,7 +106,6 @@ struct actor_config {
     struct retain_settings retain;
     const struct preferences *preferences; /* everybody's, where users do not say; NULL: nothing */
     struct preferences_zones zones;
-
     /* What hub/ knows and actors must not include. `context` is passed first. */
     void *context;
     /* Whether `who` may join `room` (as clients name it), and the rules of its type: 0 or
@@ -178,10 +180,7 @@ struct shard_stats {
     struct retain_stats retain;
     uint64_t searches; /* under way now */
     uint64_t searches_refused; /* more than config->searches */
-    uint64_t exports; /* of inboxes, under way now */
-    uint64_t exports_done;
-    uint64_t exports_broken; /* that ended before their end */
-    uint64_t exports_refused; /* at limits.exports, or while one of the user was under way */
+    struct export_stats exports; /* of inboxes */
     uint64_t http_refused; /* requests that no handler saw: bad heads, routes, bodies, deadlines */
     uint64_t stored; /* notifications */
     uint64_t duplicates;
@@ -208,6 +207,7 @@ struct shard_stats {
     uint64_t lapsed; /* and what had expired by then */
     uint64_t cancelled; /* and what was cancelled before */
     uint64_t schedule_late_ms; /* since when the first that is due has been, now */
+    struct device_stats devices;
     uint64_t dead; /* stream entries that could not be stored */
     uint64_t announced;
     uint64_t announced_late; /* users announced again, when Redis was back */
@@ -249,6 +249,7 @@ struct shard {
     void (*schedule_kept)(struct schedule *schedule, uint64_t deliver_at); /* (schedule_hint.h) */
     struct values *values; /* of backends; NULL: they are not started, or have ended */
     struct hooks *hooks; /* of hub/hooks; NULL: there are none yet, or no more */
+    struct push *push; /* of hub/push; NULL: there is none yet, or no more */
     hook_ask_fn hook_ask; /* asks them; NULL: nobody can be asked */
     struct webhook_tap webhooks; /* who takes in what they are told */
     struct presence *presence; /* who is online; NULL: it is not started, or has ended */

@@ -19,6 +19,7 @@
 #include "actors/inbox/audience.h"
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/inbox_bus.h"
+#include "actors/inbox/inbox_devices.h"
 #include "actors/inbox/inbox_preferences.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
@@ -144,6 +145,7 @@ void feed_stop(struct inbox *inbox)
     set_reading(inbox, false);
     audience_leave(shard_of(&inbox->owner.actor)->audience, inbox);
     inbox_preferences_drop(inbox);
+    inbox_devices_drop(inbox);
     if (inbox->gap != NULL) {
         struct shard *shard = shard_of(&inbox->owner.actor);
         shard->stats.waiting_bytes -= mem_cost(sizeof(*inbox->gap));

@@ -14,6 +14,7 @@
 #include "codec/base/bytes.h"
 #include "codec/base/list.h"
 
+struct inbox_devices;
 struct inbox_gap;
 struct inbox_preferences;
 
@@ -33,6 +34,7 @@ struct inbox {
     uint64_t unseen;
     uint64_t heard_rev; /* the highest rev heard of */
     struct inbox_preferences *preferences; /* NULL: the user has none */
+    struct inbox_devices *devices; /* that its sockets are on; NULL: none was registered */
     struct inbox_gap *gap; /* what waits (feed.c); NULL: nothing has yet */
     uint8_t phase; /* enum inbox_phase */
     bool reading; /* a read of what changed above rev is under way */

@@ -14,6 +14,7 @@
 #include "actors/inbox/feed.h"
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/inbox_calls.h"
+#include "actors/inbox/inbox_devices.h"
 #include "actors/inbox/inbox_preferences.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
@@ -351,6 +352,7 @@ static void on_detached(struct user *user, struct user_detached *msg)
     (void)msg;
     presence_note(shard_of(&user->actor)->presence, &user->owner);
     user_presence_tidy(user);
+    inbox_devices_tidy(&user->inbox);
     stop_unused(user);
 }
 

@@ -53,6 +53,23 @@ export interface DigestEntry {
 }
 
 /** What is left out or null is as the hub's configuration has it. */
+export type DeviceRegistration = { id?: string | null; locale?: string | null; timezone?: string | null } & (
+  | { platform: 'web'; subscription: object }
+  | { platform: 'android' | 'ios' | 'other'; token: string });
+
+/** Tokens and keys are not told. */
+export interface Device {
+  id: string;
+  platform: 'web' | 'android' | 'ios' | 'other';
+  /** Of `web`: that of the endpoint. */
+  origin?: string;
+  locale?: string;
+  timezone?: string;
+  foreground: boolean;
+  createdAt: string;
+  registeredAt: string;
+}
+
 export interface TypePreferences {
   /** false: notifications of the type are not stored. */
   inbox?: boolean | null;
@@ -150,6 +167,15 @@ export class PealError extends Error {
   readonly closeCode?: number;
   /** Whether the same request may succeed a little later. */
   readonly temporary: boolean;
+}
+
+export declare class Push {
+  private constructor();
+  /** Whether this browser can be pushed to. */
+  readonly supported: boolean;
+  /** `worker`: where the page's origin serves peal-sw.js. */
+  subscribe(options?: { worker?: string; id?: string; locale?: string; timezone?: string }): Promise<Device>;
+  unsubscribe(): Promise<void>;
 }
 
 export interface InboxEvents<Data = unknown> extends Record<string, unknown[]> {
@@ -286,6 +312,10 @@ export class Peal<Data = unknown> extends Emitter<PealEvents<Data>> {
   value<Value = unknown>(key: string): Promise<{ value: Value; version: number; expiresAt: string; stale?: true }>;
   preferences(): Promise<StoredPreferences>;
   setPreferences(preferences: Preferences): Promise<StoredPreferences>;
+  readonly push: Push;
+  registerDevice(device: DeviceRegistration): Promise<Device>;
+  setForeground(foreground: boolean): Promise<Device>;
+  removeDevice(id?: string): Promise<void>;
   presence(users: string[]): Promise<Record<string, { online: boolean; lastSeen: string | null; visible?: false }>>;
   setVisible(visible: boolean): Promise<void>;
   follow(users: string[]): Promise<void>;

@@ -49,6 +49,7 @@ const RECEIVE = Symbol('receive');
 const OFFLINE = Symbol('offline');
 const PERSIST = Symbol('persist');
 const ONLINE = Symbol('online');
+const FETCH = Symbol('fetch');
 const ALL = Symbol('all'); // the turn of a change that names no ids
 
 // Does not keep a Node process alive by itself.
@@ -970,6 +971,58 @@ function streamOf(url) {
   return target.href;
 }
 
+// --- push --------------------------------------------------------------------------------------
+
+// The key that a subscription was made with, in base64url.
+function keyOf(subscription) {
+  const bytes = new Uint8Array(subscription.options.applicationServerKey ?? []);
+  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
+}
+
+// Push to this browser, for when no page of it is open. The page's own origin serves the worker, peal-sw.js.
+class Push {
+  #peal;
+
+  constructor(peal) {
+    this.#peal = peal;
+  }
+
+  // Whether there can be any here: service workers need https, or a loopback address.
+  get supported() {
+    return Boolean(globalThis.navigator?.serviceWorker && globalThis.PushManager);
+  }
+
+  // Subscribe this browser and register it as a device. The first time the browser asks the user, so call it from a
+  // click; later at each start: what is registered anew is believed to be there.
+  async subscribe({ worker = '/peal-sw.js', ...device } = {}) {
+    if (!this.supported) throw new PealError('unsupported', 'no push here: it needs a service worker, and https');
+    await navigator.serviceWorker.register(worker);
+    const { pushManager } = await navigator.serviceWorker.ready;
+    const { key } = await this.#peal[FETCH]('push/key');
+    let subscription = await pushManager.getSubscription();
+    if (subscription && keyOf(subscription) !== key) {
+      await subscription.unsubscribe();
+      subscription = null;
+    }
+    subscription ??= await pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+    return this.#peal.registerDevice({
+      locale: navigator.language,
+      timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+      ...device,
+      platform: 'web',
+      subscription: { ...subscription.toJSON(), applicationServerKey: key },
+    });
+  }
+
+  // At logout: nothing is pushed to this browser any more.
+  async unsubscribe() {
+    const registration = await globalThis.navigator?.serviceWorker?.getRegistration();
+    const subscription = await registration?.pushManager.getSubscription();
+    await this.#peal.removeDevice();
+    await subscription?.unsubscribe();
+  }
+}
+
 // Emits every event of the hub under its own name with its arguments, and `client:state`
 // ({state, …}) with the state of the connection: "connecting", "online", "waiting" ({retryIn,
 // attempt, code}), "draining" ({reconnectIn}), "closed" ({code, reason}).
@@ -995,6 +1048,8 @@ export class Peal extends Emitter {
   #wanted = new Map(); // the same, with those that are being joined
   #places = new Map(); // roomId → {epoch, offset, live}: what this client has of a room with a memory
   #typing = new Map();
+  #device = null; // as it was registered, with its id
+  #foreground = null; // as it was said last
   #followed = new Map(); // userId → what was said of it last; null: nothing yet
   #lastId = 0;
   #onNetwork = () => this.#retryNow();
@@ -1004,6 +1059,7 @@ export class Peal extends Emitter {
     this.#WebSocket = WebSocket;
     this.#options = { ...DEFAULTS, ...options };
     this.inbox = new Inbox(this, this.#options);
+    this.push = new Push(this);
   }
 
   get state() {
@@ -1242,6 +1298,56 @@ export class Peal extends Emitter {
   async setPreferences(preferences) {
     const { ok, ...set } = await this[PERSIST]('preferences:set', preferences);
     return set;
+  }
+
+  // Where notifications may be pushed to when nobody is here: {platform, subscription | token, locale?, timezone?, id?}.
+  // It is said again on each connection. Keep the `id` of the answer and name it the next time.
+  async registerDevice(device) {
+    const { device: known } = await this[PERSIST]('device:register', device);
+    this.#device = { ...device, id: known.id };
+    return known;
+  }
+
+  // Whether the app is in front: then nothing is pushed to this device.
+  async setForeground(foreground) {
+    this.#foreground = foreground;
+    const { device } = await this[PERSIST]('device:state', { foreground }, () => this.#foreground === foreground);
+    return device;
+  }
+
+  // At logout: nothing is pushed to this device any more; with `id` to that one.
+  async removeDevice(id = this.#device?.id) {
+    if (id === this.#device?.id) this.#device = this.#foreground = null;
+    await this[PERSIST]('device:remove', { id });
+  }
+
+  async #sayDevice() {
+    const device = this.#device;
+    if (device === null) return;
+    try {
+      await this[PERSIST]('device:register', device, () => this.#device === device);
+      const foreground = this.#foreground;
+      if (foreground) await this[PERSIST]('device:state', { foreground }, () => this.#foreground === foreground);
+    } catch (error) {
+      if (error.code !== 'closed') this[EMIT]('error', { ...what(error), event: 'device:register' });
+    }
+  }
+
+  // What the HTTP API says at `path`.
+  async [FETCH](path) {
+    const token = typeof this.#token === 'function' ? await this.#token() : this.#token;
+    const headers = token ? { authorization: `Bearer ${token}` } : {};
+    let answer;
+    let said;
+    try {
+      answer = await fetch(new URL(path, streamOf(this.#url)), { headers });
+      said = await answer.json();
+    } catch (error) {
+      throw new PealError('unavailable', error.message);
+    }
+    if (answer.ok) return said;
+    const { code, message, ...detail } = said.error;
+    throw new PealError(code, message, detail);
   }
 
   [ONLINE]() {
@@ -1485,6 +1591,7 @@ export class Peal extends Emitter {
     for (const place of this.#places.values()) place.live = false;
     for (const [roomId, argument] of this.#rooms) this.#rejoin(roomId, argument);
     if (!link.oneWay) this.#refollow();
+    if (!link.oneWay) this.#sayDevice();
     const waiters = [...this.#waiters];
     this.#waiters.clear();
     for (const { resolve } of waiters) resolve();

@@ -230,6 +230,23 @@ export interface Counts {
   unseen: number;
 }
 
+export type DeviceRegistration = { locale?: string | null; timezone?: string | null } & (
+  | { platform: 'web'; subscription: object }
+  | { platform: 'android' | 'ios' | 'other'; token: string });
+
+/** Tokens and keys are not told. */
+export interface Device {
+  id: string;
+  platform: 'web' | 'android' | 'ios' | 'other';
+  /** Of `web`: that of the endpoint. */
+  origin?: string;
+  locale?: string;
+  timezone?: string;
+  foreground: boolean;
+  createdAt: string;
+  registeredAt: string;
+}
+
 export interface TypePreferences {
   inbox?: boolean | null;
   push?: boolean | null;
@@ -254,6 +271,7 @@ export interface StoredPreferences extends Preferences {
 export type ExportLine<Data = unknown> =
   | { type: 'inbox'; user: string; tenant?: string; seq: number; rev: number; unread: number; unseen: number; exportedAt: string }
   | { type: 'preferences'; preferences: StoredPreferences }
+  | { type: 'device'; device: Device }
   | { type: 'topic'; topic: string }
   | { type: 'notification'; state: State; notification: Notification<Data> }
   | { type: 'end'; notifications: number };
@@ -591,6 +609,7 @@ export class PealServer {
     Promise<Counts & { rev: number; types: Record<string, Counts>; items: Notification<Data>[] }>;
   unread(user: string, options?: CallOptions): Promise<{ count: number; unseen: number; rev: number }>;
   preferences(user: string, options?: CallOptions): Promise<StoredPreferences>;
+  devices(user: string, options?: CallOptions): Promise<Device[]>;
   export<Data = unknown>(user: string, options?: CallOptions): AsyncGenerator<ExportLine<Data>, void, undefined>;
   members(room: string, query?: PageQuery, options?: CallOptions): Promise<Page<{ userId: string; sockets: number }> & { complete: boolean }>;
   summary(query?: { days?: number }, options?: CallOptions):
@@ -601,6 +620,8 @@ export class PealServer {
 
   /** Scope `write`. */
   mark(user: string, mark: Mark, which?: Which, options?: CallOptions): Promise<Marked>;
+  setDevice(user: string, id: string, device: DeviceRegistration, options?: CallOptions): Promise<Device>;
+  removeDevice(user: string, id: string, options?: CallOptions): Promise<void>;
   setPreferences(user: string, preferences: Preferences, options?: CallOptions): Promise<StoredPreferences>;
 
   /** Scope `admin`. */

@@ -228,6 +228,19 @@ export class PealServer {
     return this.#ask('PUT', `${this.#user(user)}/preferences`, how, { body: preferences, repeat: true });
   }
 
+  async devices(user, how) {
+    return (await this.#read(`${this.#user(user)}/devices`, undefined, how)).items;
+  }
+
+  // `id`: a UUID of yours; `device`: {platform, subscription | token, locale?, timezone?}.
+  setDevice(user, id, device, how) {
+    return this.#ask('PUT', `${this.#user(user)}/devices/${segment('device', id)}`, how, { body: device, repeat: true });
+  }
+
+  removeDevice(user, id, how) {
+    return this.#ask('DELETE', `${this.#user(user)}/devices/${segment('device', id)}`, how);
+  }
+
   // All that is stored of the inbox, an object a line, as it is read. It throws `incomplete` where the end is missing.
   async *export(user, how) {
     for await (const line of this.#transport.lines({ method: 'GET', path: `${this.#user(user)}/export`, ...how })) {

@@ -6,6 +6,7 @@
 #include "hub/api/api.h"
 
 #include "codec/base/check.h"
+#include "codec/device.h"
 #include "codec/preferences.h"
 #include "hub/api/api_handlers.h"
 
@@ -21,6 +22,9 @@ enum { QUERY_BODY_MAX = 256 * 1024 };
 /* Up to 64 queues. */
 enum { LEASE_BODY_MAX = 8 * 1024 };
 
+/* Three short texts. */
+enum { TEST_BODY_MAX = 4096 };
+
 /* Up to 10,000 users of a topic. */
 enum { USERS_BODY_MAX = 2 << 20 };
 
@@ -34,6 +38,8 @@ const struct http_route api_routes[] = {
     {"DELETE", "/api/v1/users/{}", api_users_erase, NULL, 0, NULL, NULL, false, "tenant"},
     {"DELETE", "/api/v1/users/{}/notifications", api_inbox_erase, NULL, 0, NULL, NULL, false,
         "tenant"},
+    {"DELETE", "/api/v1/users/{}/devices/{}", api_devices_remove, NULL, 0, NULL, NULL, true,
+        "tenant"},
     {"DELETE", "/api/v1/topics/{}/subscribers", api_topics_unsubscribe, api_topics_head,
         USERS_BODY_MAX, NULL, NULL, false, "tenant"},
     {"DELETE", "/api/v1/jobs/{}", api_job_drop, NULL, 0, NULL, NULL, false, "tenant"},
@@ -43,6 +49,7 @@ const struct http_route api_routes[] = {
         "after, limit, state, tenant"},
     {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0, NULL, NULL, true,
         "fields, nulls, tenant"},
+    {"GET", "/api/v1/push/key", api_push_key, NULL, 0, NULL, NULL, true, "tenant"},
     {"GET", "/api/v1/rooms/{}", api_room_state, NULL, 0, NULL, NULL, false, "tenant"},
     {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, NULL, NULL, false,
         "after, limit, tenant"},
@@ -58,6 +65,8 @@ const struct http_route api_routes[] = {
     {"GET", "/api/v1/values/{}", api_values_get, NULL, 0, NULL, NULL, false, "tenant"},
     {"GET", "/api/v1/users/{}/topics", api_topics_of_user, NULL, 0, NULL, NULL, true,
         "after, limit, tenant"},
+    {"GET", "/api/v1/users/{}/devices", api_devices_list, NULL, 0, NULL, NULL, true, "tenant"},
+    {"GET", "/api/v1/users/{}/devices/{}", api_devices_get, NULL, 0, NULL, NULL, true, "tenant"},
     {"GET", "/api/v1/users/{}/counts", api_inbox_counts, NULL, 0, NULL, NULL, true, "by, tenant"},
     {"GET", "/api/v1/users/{}/export", api_export, NULL, 0, NULL, NULL, true, "tenant"},
     {"GET", "/api/v1/users/{}/presence", api_presence_of_user, NULL, 0, NULL, NULL, true, "tenant"},
@@ -92,6 +101,8 @@ const struct http_route api_routes[] = {
         "tenant"},
     {"POST", "/api/v1/topics/{}/subscribers/remove", api_topics_unsubscribe, api_topics_head,
         USERS_BODY_MAX, NULL, NULL, false, "tenant"},
+    {"POST", "/api/v1/users/{}/devices/{}/test", api_push_test, NULL, TEST_BODY_MAX, NULL, NULL,
+        true, "tenant"},
     {"POST", "/api/v1/users/{}/disconnect", api_rooms_disconnect, NULL, 256, NULL, NULL, false,
         "tenant"},
     {"POST", "/api/v1/users/{}/notifications/{}", api_inbox_mark, NULL, IDS_BODY_MAX, NULL, NULL,
@@ -113,6 +124,8 @@ const struct http_route api_routes[] = {
         false, "tenant"},
     {"PUT", "/api/v1/topics/{}/subscribers", api_topics_subscribe, api_topics_head, USERS_BODY_MAX,
         NULL, NULL, false, "tenant"},
+    {"PUT", "/api/v1/users/{}/devices/{}", api_devices_put, NULL, DEVICE_BYTES_MAX, NULL, NULL,
+        true, "tenant"},
     {"PUT", "/api/v1/users/{}/preferences", api_preferences_put, NULL, PREFERENCES_BYTES_MAX, NULL,
         NULL, true, "tenant"},
 };

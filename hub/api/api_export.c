@@ -7,6 +7,7 @@
  *
  * Order of this file: who may have one, lines, steps, answers of the store, the end.
  */
+#include "actors/inbox/inbox_devices.h"
 #include "actors/inbox/inbox_preferences.h"
 #include "codec/base/log.h"
 #include "codec/base/map.h"
@@ -25,7 +26,7 @@
 
 enum { PAGE_ROWS = 100, PAGE_TOPICS = 100, PAGE_BYTES = 64 << 10 };
 
-enum step { STEP_INBOX, STEP_PREFERENCES, STEP_TOPICS, STEP_ROWS, STEP_END };
+enum step { STEP_INBOX, STEP_PREFERENCES, STEP_DEVICES, STEP_TOPICS, STEP_ROWS, STEP_END };
 
 /* An export under way. It outlives its request while the store works for it. */
 struct export_call {
@@ -48,6 +49,7 @@ struct export_call {
         struct store_request base;
         struct store_positions positions;
         struct store_preference preference;
+        struct store_devices devices;
         struct store_topics topics;
         struct store_list rows;
     } op;
@@ -70,22 +72,22 @@ static bool take_places(struct http_request *request, struct export_call *call)
 {
     struct shard_stats *stats = &call->shard->stats;
     uint64_t name = name_of(&call->who);
-    if (stats->exports >= api_shard(request)->settings->config->limits_exports) {
-        stats->exports_refused++;
+    if (stats->exports.under_way >= api_shard(request)->settings->config->limits_exports) {
+        stats->exports.refused++;
         api_refuse(request, &(struct api_error){.code = ERROR_UNAVAILABLE,
                                 .message = "Too many exports at once, try again",
                                 .retry_s = 1});
         return false;
     }
     if (!name_counts_take(call->node->exports, name, 1)) {
-        stats->exports_refused++;
+        stats->exports.refused++;
         api_refuse(request, &(struct api_error){.code = ERROR_RATE_LIMITED,
                                 .message = "An export of this user is under way",
                                 .retry_s = 1});
         return false;
     }
     call->name = name;
-    stats->exports++;
+    stats->exports.under_way++;
     return true;
 }
 
@@ -93,7 +95,7 @@ static void free_call(struct export_call *call)
 {
     if (call->name != 0) {
         name_counts_release(call->node->exports, call->name);
-        call->shard->stats.exports--;
+        call->shard->stats.exports.under_way--;
     }
     api_call_end(&call->api);
     mem_free(call);
@@ -112,7 +114,7 @@ static void end_call(struct export_call *call)
 /* Its peer is left with less than there is. */
 static void break_off(struct export_call *call, int status)
 {
-    call->shard->stats.exports_broken++;
+    call->shard->stats.exports.broken++;
     log_warn("EXPORT-BROKEN", "an export was not completed: its client sees no end, and asks again",
         "tenant=%s user=%s rows=%llu why=%s", log_quote(call->who.tenant),
         log_quote(call->who.user), (unsigned long long)call->rows, status_name(status));
@@ -162,6 +164,16 @@ static int write_preferences(const struct export_call *call, struct builder *out
     }
     close_line(out);
     return status;
+}
+
+static void write_devices(const struct store_devices *devices, struct builder *out)
+{
+    for (size_t i = 0; i < devices->count; i++) {
+        open_line(out, "device");
+        json_write_key(out, "device");
+        inbox_devices_write(devices, i, out);
+        close_line(out);
+    }
 }
 
 static void write_topics(const struct store_topics *topics, struct builder *out)
@@ -235,6 +247,8 @@ static void ask(struct export_call *call)
     if (call->step == STEP_PREFERENCES) {
         call->op.preference =
             (struct store_preference){.base.op = STORE_PREFERENCE_READ, .who = call->user};
+    } else if (call->step == STEP_DEVICES) {
+        call->op.devices = (struct store_devices){.base.op = STORE_DEVICE_LIST, .who = call->user};
     } else if (call->step == STEP_TOPICS) {
         call->op.topics = page_of_topics(call);
     } else {
@@ -260,12 +274,13 @@ static void on_more(struct http_stream *stream)
         http_stream_write(stream, &out);
         break;
     case STEP_PREFERENCES:
+    case STEP_DEVICES:
     case STEP_TOPICS:
     case STEP_ROWS:
         ask(call);
         break;
     case STEP_END:
-        call->shard->stats.exports_done++;
+        call->shard->stats.exports.done++;
         http_stream_end(stream);
         end_call(call);
         break;
@@ -295,8 +310,12 @@ static int take_page(struct export_call *call, struct builder *out)
     size_t written;
     switch (call->step) {
     case STEP_PREFERENCES:
-        call->step = STEP_TOPICS;
+        call->step = STEP_DEVICES;
         return write_preferences(call, out);
+    case STEP_DEVICES:
+        call->step = STEP_TOPICS;
+        write_devices(&call->op.devices, out);
+        return 0;
     case STEP_TOPICS:
         write_topics(&call->op.topics, out);
         call->step = keep_topic(call) ? STEP_TOPICS : STEP_ROWS;
@@ -349,7 +368,7 @@ static void on_answered(struct store_request *request)
 static void on_gone(struct http_stream *stream)
 {
     struct export_call *call = container_of(stream, struct export_call, stream);
-    call->shard->stats.exports_broken++;
+    call->shard->stats.exports.broken++;
     end_call(call);
 }
 

@@ -15,6 +15,12 @@ void api_post_notifications(struct http_request *request, void *context);
 /* the same for anybody: with --dev only */
 void api_post_dev_notifications(struct http_request *request, void *context);
 
+/* api_devices.c */
+void api_devices_get(struct http_request *request, void *context);
+void api_devices_list(struct http_request *request, void *context);
+void api_devices_put(struct http_request *request, void *context);
+void api_devices_remove(struct http_request *request, void *context);
+
 /* api_edit.c */
 void api_edit_change(struct http_request *request, void *context);
 void api_edit_erase(struct http_request *request, void *context);
@@ -73,6 +79,10 @@ void api_presence_count(struct http_request *request, void *context);
 void api_presence_list(struct http_request *request, void *context);
 void api_presence_of_user(struct http_request *request, void *context);
 void api_presence_query(struct http_request *request, void *context);
+
+/* api_push.c */
+void api_push_key(struct http_request *request, void *context);
+void api_push_test(struct http_request *request, void *context);
 
 /* api_users.c */
 void api_users_erase(struct http_request *request, void *context);

@@ -91,6 +91,8 @@ const struct cli_command cli_commands[] = {
         "  --ca FILE    certificates (PEM) that one of its must be signed by\n"
         "  On a terminal q ends it.\n",
         true, command_top},
+    {"vapid", "", "make a pair of keys for Web Push: push.vapid_key, and what pages subscribe with",
+        "", false, command_vapid},
     {"version", "", "print the version", "", false, command_version},
 };
 const size_t cli_command_count = ARRAY_LEN(cli_commands);

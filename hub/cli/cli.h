@@ -44,5 +44,6 @@ int command_publish(const struct config *config, int argc, char **argv);
 int command_serve(const struct config *config, int argc, char **argv);
 int command_token(const struct config *config, int argc, char **argv);
 int command_top(const struct config *config, int argc, char **argv);
+int command_vapid(const struct config *config, int argc, char **argv);
 
 #endif

@@ -151,7 +151,7 @@ void crypto_hmac_run(
 void crypto_hkdf_sha256(
     struct bytes secret, struct bytes salt, struct bytes info, uint8_t *ret_key, size_t ret_len)
 {
-    enum { INFO_MAX = 80 };
+    enum { INFO_MAX = 160 };
     uint8_t root[CRYPTO_SHA256_LEN];
     uint8_t last[CRYPTO_SHA256_LEN];
     uint8_t text[CRYPTO_SHA256_LEN + INFO_MAX + 1];

@@ -54,7 +54,7 @@ void crypto_hmac_run(
 
 /*
  * Keying material by HKDF-SHA-256 (RFC 5869): `ret_len` bytes, at most 255 digests, made of
- * `secret` for the use that `salt` and `info` (at most 80 bytes) name.
+ * `secret` for the use that `salt` and `info` (at most 160 bytes) name.
  */
 void crypto_hkdf_sha256(
     struct bytes secret, struct bytes salt, struct bytes info, uint8_t *ret_key, size_t ret_len);

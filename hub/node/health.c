@@ -98,6 +98,14 @@ static bool are_webhooks_away(const struct hub *hub)
     return away > 0;
 }
 
+/* Whether the provider of a device refuses our credential. */
+static bool is_push_refused(const struct hub *hub)
+{
+    struct metrics_sums sums;
+    metrics_sum(hub, &sums);
+    return sums.push.alarm > 0;
+}
+
 /* Whether other nodes are not told who is online here, though Redis is there. */
 static bool is_presence_degraded(const struct hub *hub)
 {
@@ -120,6 +128,7 @@ static void write_dependencies(
         {"values", are_values_degraded(hub)},
         {"hooks", is_hook_away(hub)},
         {"webhooks", are_webhooks_away(hub)},
+        {"push", is_push_refused(hub)},
         {"presence", is_presence_degraded(hub)},
         {"ingest", ingest_gauges_stand(&hub->streams, sched_now(shard->shard.sched))},
     };

@@ -36,6 +36,7 @@
 #include "hub/node/cluster_shard.h"
 #include "hub/node/hub_alerts.h"
 #include "hub/node/hub_hooks.h"
+#include "hub/node/hub_push.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/memory.h"
 #include "hub/node/metrics.h"
@@ -578,6 +579,11 @@ static const struct service table[] = {
         .start = hub_webhooks_start,
         .stop = hub_webhooks_stop,
         .open = hub_webhooks_count_open,
+        .last = true},
+    {.name = "push",
+        .start = hub_push_start,
+        .stop = hub_push_stop,
+        .open = hub_push_count_open,
         .last = true},
     {.name = "presence",
         .start = open_presence,

@@ -25,6 +25,7 @@ void hub_settings_destroy(struct api_settings *api)
     outgoing_guard_destroy(settings->hooks.guard);
     crypto_wipe(&settings->hooks, sizeof(settings->hooks));
     crypto_wipe(&settings->webhooks, sizeof(settings->webhooks));
+    crypto_wipe(&settings->push, sizeof(settings->push));
     hub_tls_finish(&settings->tls);
     redis_target_finish(&settings->bus);
     apikey_set_destroy(api->keys);

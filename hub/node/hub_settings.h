@@ -17,6 +17,7 @@
 #include "hub/hooks/webhooks.h"
 #include "hub/net/http_server.h"
 #include "hub/node/hub_tls.h"
+#include "hub/push/push.h"
 #include "hub/redis/redis_target.h"
 
 struct access;
@@ -42,6 +43,7 @@ struct hub_settings {
     struct hook_settings hooks; /* with the guard, which is owned */
     struct webhook_settings webhooks; /* which borrow it */
     struct out_settings out;
+    struct push_settings push; /* borrows the guard of `hooks` */
     struct preferences *preferences; /* everybody's, where users do not say it themselves */
     /* private */
     struct config *owned;

@@ -34,6 +34,7 @@
 #include "hub/node/dev_guard.h"
 #include "hub/node/hub_alerts.h"
 #include "hub/node/hub_hooks.h"
+#include "hub/node/hub_push.h"
 #include "hub/node/hub_services.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/metrics.h"
@@ -327,6 +328,9 @@ static void change_settings(void *arg, bool cancelled)
     }
     hub_webhooks_change(shard);
     hub_alerts_reload(shard);
+    if (shard->shard.push != NULL) {
+        push_set(shard->shard.push, &shard->settings->push);
+    }
     reload_jwt(shard);
     shard->next_expiry = 0; /* what happens to tokens that expire may have changed */
     user_recheck_begin(&shard->shard);
@@ -441,6 +445,7 @@ int hub_shards_stop(struct hub *hub)
         hub_alerts_finish(&hub->shards[i]);
         hub_hooks_finish(&hub->shards[i]);
         hub_webhooks_finish(&hub->shards[i]);
+        hub_push_finish(&hub->shards[i]);
         presence_destroy(hub->shards[i].shard.presence);
         hub->shards[i].shard.presence = NULL;
     }

@@ -90,6 +90,9 @@ void metrics_publish(void *shard)
         PUBLISH(own, webhooks, webhooks_get_stats(own->shard.webhooks.webhooks));
         PUBLISH(own, told, webhooks_get_requests(own->shard.webhooks.webhooks));
     }
+    if (own->shard.push != NULL) {
+        PUBLISH(own, push, push_get_stats(own->shard.push));
+    }
     if (own->shard.presence != NULL) {
         PUBLISH(own, presence, presence_get_stats(own->shard.presence));
     }

@@ -26,6 +26,7 @@
 #include "hub/hooks/out.h"
 #include "hub/hooks/webhooks.h"
 #include "hub/net/tls_stream.h"
+#include "hub/push/push.h"
 
 enum {
     API_BUCKET_COUNT = 12,
@@ -91,6 +92,7 @@ struct metrics_sums {
     struct webhook_stats webhooks;
     struct out_stats out;
     struct outgoing_stats told; /* requests of webhooks */
+    struct push_stats push;
     struct presence_stats presence;
     struct jobs_stats jobs;
     struct jwt_stats tokens;

@@ -51,6 +51,7 @@ const struct http_route pages_routes[] = {
     {.method = "GET", .path = "/dom.js", .handler = pages_handle},
     {.method = "GET", .path = "/icon.svg", .handler = pages_handle},
     {.method = "GET", .path = "/inbox.js", .handler = pages_handle},
+    {.method = "GET", .path = "/peal-sw.js", .handler = pages_handle},
     {.method = "GET", .path = "/peal.js", .handler = pages_handle},
     {.method = "GET", .path = "/snooze.js", .handler = pages_handle},
     {.method = "GET", .path = "/undo.js", .handler = pages_handle},

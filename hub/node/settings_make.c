@@ -24,6 +24,7 @@
 #include "hub/net/tls_context.h"
 #include "hub/node/hub_hooks.h"
 #include "hub/node/hub_preferences.h"
+#include "hub/node/hub_push.h"
 #include "hub/node/hub_rules.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/hub_tls.h"
@@ -193,6 +194,12 @@ static struct room_memory_limits memory_limits(const struct config *config)
     return limits;
 }
 
+/* What pages subscribe with. */
+static const char *push_key_of(const struct push_settings *push)
+{
+    return push->key_count > 0 ? push->public_keys[0] : NULL;
+}
+
 /* Names that actors keep are those of the start, which live as long as the hub. */
 static void fill_actors(struct hub_settings *settings, const struct hub *hub)
 {
@@ -215,6 +222,7 @@ static void fill_actors(struct hub_settings *settings, const struct hub *hub)
         .rooms = config->limits_rooms,
         .connections_per_user = config->limits_connections_per_user,
         .replaces = config->limits_excess == EXCESS_REPLACE,
+        .devices = {.per_user = config->limits_devices, .push_key = push_key_of(&settings->push)},
         .message_chars = config->limits_message_chars,
         .typing_ms = (uint32_t)config->rooms_typing_ms,
         .nonce_ms = (uint32_t)config->rooms_nonce_ms,
@@ -385,6 +393,9 @@ int settings_make(const struct hub *hub, const struct config *config, struct bui
     }
     if (status == 0) {
         status = hub_make_webhooks(config, settings->hooks.guard, error, &settings->webhooks);
+    }
+    if (status == 0) {
+        status = hub_make_push(config, &settings->hooks, error, &settings->push);
     }
     if (status == 0) {
         status = hub_tls_init(hub, config, error, &settings->tls);

@@ -31,6 +31,7 @@ describe('what the hub serves', () => {
     '/dom.js': 'text/javascript; charset=utf-8',
     '/icon.svg': 'image/svg+xml',
     '/inbox.js': 'text/javascript; charset=utf-8',
+    '/peal-sw.js': 'text/javascript; charset=utf-8',
     '/peal.js': 'text/javascript; charset=utf-8',
     '/snooze.js': 'text/javascript; charset=utf-8',
     '/undo.js': 'text/javascript; charset=utf-8',

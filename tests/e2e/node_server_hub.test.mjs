@@ -72,6 +72,11 @@ describe('routes', () => {
     const lines = await take(peal.export('cat'));
     assert.deepEqual([lines[0].type, lines.at(-1)], ['inbox', { type: 'end', notifications: 25 }]);
     assert.equal(lines.filter(({ type }) => type === 'notification').length, 25);
+    const device = 'b0000000-0000-4000-8000-00000000000b';
+    assert.equal((await peal.setDevice('cat', device, { platform: 'other', token: 't' })).id, device);
+    assert.deepEqual((await peal.devices('cat')).map(({ id }) => id), [device]);
+    await peal.removeDevice('cat', device);
+    await assert.rejects(peal.removeDevice('cat', device), { status: 404 });
     const stored = await peal.setPreferences('cat', { timezone: 'Europe/Berlin', types: { odd: { inbox: false } } });
     assert.equal((await peal.preferences('cat')).rev, stored.rev);
     assert.equal((await peal.post({ user: 'cat', type: 'odd' })).status, 'suppressed');

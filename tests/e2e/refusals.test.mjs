@@ -174,6 +174,28 @@ const REFUSED = {
     [{}, 'upTo', /a number/],
     [{ upTo: 'x' }, 'upTo', /a number/],
   ],
+  'device:register': [
+    [undefined, undefined, /describes a device/],
+    ['x', undefined, /describes a device/],
+    [{}, 'platform', /web, android, ios or other/],
+    [{ platform: 'web', token: 't' }, 'token', /subscription/],
+    [{ platform: 'web', subscription: { endpoint: 'https://a' } }, 'subscription.keys', /p256dh and auth/],
+    [{ platform: 'ios', token: 'xyz' }, 'token', /hexadecimal/],
+    [{ platform: 'other', token: 't', name: 'n' }, 'name', /id, platform, subscription, token, locale, timezone/],
+    [{ platform: 'other', token: 't', id: 7 }, 'id', /UUID/],
+    [{ platform: 'other', token: 't', timezone: 'Mars/Base' }, 'timezone', /IANA/],
+  ],
+  'device:state': [
+    [undefined, undefined, /foreground, id/],
+    [{}, 'foreground', /true or false/],
+    [{ foreground: true }, 'id', /registered/],
+    [{ foreground: true, id: 7 }, 'id', /UUID/],
+  ],
+  'device:remove': [
+    ['x', undefined, /or nothing/],
+    [{}, 'id', /registered/],
+    [{ id: 'x' }, 'id', /UUID/],
+  ],
   'preferences:get': [],
   'preferences:set': [
     [undefined, undefined, /an object/],

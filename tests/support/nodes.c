@@ -126,6 +126,7 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .inbox = plenty,
         .rooms = 128,
         .connections_per_user = 16,
+        .devices = {.per_user = 20},
         .message_chars = 1000,
         .outbound_bytes = 1 << 20,
         .slow_consumer_ms = 5000,

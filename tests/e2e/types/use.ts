@@ -45,6 +45,11 @@ async function use(): Promise<void> {
   const first: Invoice | undefined = answer.items[0]?.data;
   const { id } = await peal.send('public:lobby', 'hello', { nonce: 'n1' });
   console.log(numbers, cursor, first, id);
+  if (peal.push.supported) console.log((await peal.push.subscribe({ worker: '/sw.js' })).id, await peal.push.unsubscribe());
+  const device = await peal.registerDevice({ platform: 'web', subscription: {}, locale: 'de' });
+  if (!(await peal.setForeground(true)).foreground) await peal.removeDevice(device.id);
+  // @ts-expect-error: a token is no subscription
+  await peal.registerDevice({ platform: 'web', token: 't' });
 
   // @ts-expect-error data has no such field
   peal.inbox.on('notification', (item) => item.data.amount);

@@ -56,6 +56,8 @@ async function values(): Promise<void> {
   if (put[0]?.error) console.log(put[0].error.code);
   else put[0]?.version.toFixed();
   const count: number = await peal.values.increment('n', { by: 2, ttl: 60 });
+  const device = await peal.setDevice('u', 'id', { platform: 'ios', token: '00' });
+  await peal.removeDevice('u', (await peal.devices('u'))[0]?.id ?? device.id);
   console.log(version, value?.x, one?.toFixed(), count, await peal.values.invalidate({ pattern: 'a:*' }));
   const lease = await peal.values.lease<Customer>('c', { wait: 2 });
   if ('fill' in lease) lease.fill?.length;

@@ -114,6 +114,7 @@ static const struct {
     {"GET", "/api/v1/users/{}/presence", "read", true, "/api/v1/users/ann/presence", NULL, 200},
     {"POST", "/api/v1/presence/query", "read", true, PRESENCE "/query", "{\"users\":[\"ann\"]}",
         200},
+#include "tests/unit/hub/api_devices.def"
 #include "tests/unit/hub/api_jobs.def"
     {"GET", "/api/v1/summary", "read", false, "/api/v1/summary", NULL, 200},
     {"GET", "/api/v1/topics", "read", false, "/api/v1/topics", NULL, 200},
@@ -336,6 +337,13 @@ static const struct {
     {"PUT", TOPIC, "{\"users\":[]}", 422, "invalid_field", "users", "1 to 10,000"},
     {"PUT", TOPIC, "{\"users\":[\"a/b\"]}", 422, "invalid_field", "users", NULL},
     {"PUT", TOPIC, "{\"user\":\"a\"}", 422, "invalid_field", "user", "known here"},
+    {"PUT", "/api/v1/users/ann/devices/1", "{\"platform\":\"other\",\"token\":\"t\"}", 422,
+        "invalid_field", "id", "UUID"},
+    {"PUT", "/api/v1/users/ann/devices/" NOBODYS, "[]", 400, "bad_request", NULL, NULL},
+    {"PUT", "/api/v1/users/ann/devices/" NOBODYS, "{\"id\":null}", 422, "invalid_field", "id",
+        "known here"},
+    {"PUT", "/api/v1/users/ann/devices/" NOBODYS, "{\"platform\":\"tv\"}", 422, "invalid_field",
+        "platform", "web, android"},
     {"PUT", "/api/v1/users/ann/preferences", "{\"timezone\":\"Nowhere/Here\"}", 422,
         "invalid_field", "timezone", NULL},
     {"PUT", "/api/v1/users/ann/preferences", "{\"types\":{\"t\":{\"loud\":true}}}", 422,

@@ -29,6 +29,7 @@ Test(pages, each_is_there_with_its_type)
         {"/dom.js", "text/javascript; charset=utf-8", "export const byId"},
         {"/icon.svg", "image/svg+xml", "<svg"},
         {"/inbox.js", "text/javascript; charset=utf-8", "export function openInbox"},
+        {"/peal-sw.js", "text/javascript; charset=utf-8", "addEventListener('push'"},
         {"/peal.js", "text/javascript; charset=utf-8", "export class Peal"},
         {"/snooze.js", "text/javascript; charset=utf-8", "export function askUntil"},
         {"/undo.js", "text/javascript; charset=utf-8", "export function offer"},
