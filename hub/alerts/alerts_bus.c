@@ -15,6 +15,7 @@
 #include "codec/base/log.h"
 #include "codec/base/mem.h"
 #include "codec/bus_name.h"
+#include "codec/bus_version.h"
 
 enum { LEASE_LEAST_MS = 1500, LOOKS = 3, NUMBER_MAX = 24 };
 
@@ -87,7 +88,10 @@ static void write_head(const struct alerts_bus *bus, struct builder *out)
     builder_printf(out, "%u %s ", bus_origin_version(bus->shard), bus->shard->config->epoch);
 }
 
-/* What follows `<version> <epoch> `; empty: it is not of our nodes. */
+/*
+ * What follows `<version> <epoch> `; empty: it is not of our nodes, or of a newer one that was
+ * alone when it wrote them. Those it writes anew within a look, for us.
+ */
 static struct bytes read_head(const struct alerts_bus *bus, struct bytes text)
 {
     uint64_t version;
@@ -99,7 +103,7 @@ static struct bytes read_head(const struct alerts_bus *bus, struct bytes text)
     struct bytes rest = bytes_skip(text, len + 1);
     const char *second = rest.len > 0 ? memchr(rest.at, ' ', rest.len) : NULL;
     size_t epoch = second != NULL ? (size_t)(second - rest.at) : 0;
-    if (second == NULL ||
+    if (second == NULL || version > bus_version ||
         !bus_origin_is_ours(bus->shard, "figures", bytes_of(rest.at, epoch), version)) {
         return bytes_of(NULL, 0);
     }

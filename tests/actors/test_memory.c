@@ -480,6 +480,7 @@ static bool listen_to_another_node(int64_t nth, bool away)
     if (away) {
         nodes_on(world.nodes, 0, 0);
         client_finish(&ann.client, CLOSE_TRANSPORT);
+        settle(&world); /* that she has left is posted, too */
     }
     say(&world, bob, 1);
     step_until_posted(world.nodes);

@@ -16,7 +16,7 @@ const ARGS = {
   'limits-head-timeout': '1s',
   'limits-body-timeout': '1s',
   'auth-timeout': '2s',
-  'limits-connections-per-user': '100000',
+  'limits-connections-per-user': '30000',
 };
 
 // For attacks by so many at once that the deadlines above would end some of them before this process
