@@ -101,9 +101,7 @@ static bool are_webhooks_away(const struct hub *hub)
 /* Whether the provider of a device refuses our credential. */
 static bool is_push_refused(const struct hub *hub)
 {
-    struct metrics_sums sums;
-    metrics_sum(hub, &sums);
-    return sums.push.alarm > 0;
+    return atomic_load_explicit(&hub->push_refused, memory_order_relaxed);
 }
 
 /* Whether other nodes are not told who is online here, though Redis is there. */

@@ -79,7 +79,7 @@ int hub_make_push(const struct config *config, const struct hook_settings *hooks
 
 void hub_push_start(struct hub_shard *shard)
 {
-    shard->shard.push = push_open(shard->loop, &shard->settings->push);
+    shard->shard.push = push_open(shard->loop, &shard->settings->push, &shard->hub->push_refused);
 }
 
 void hub_push_stop(struct hub_shard *shard)

@@ -120,6 +120,7 @@ struct hub {
     struct redis_outage bus_outage; /* any thread */
     struct bus_names names;
     atomic_uint peers_version; /* the lowest alive; relaxed */
+    atomic_bool push_refused; /* a push service does not take our key; relaxed */
     atomic_bool strangers; /* nodes with another store live on this bus; relaxed */
     struct node_roster_options roster; /* with Redis */
     char node[HUB_NODE_LEN + 1];

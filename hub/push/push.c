@@ -37,6 +37,7 @@ struct push {
     struct outgoing_endpoint endpoint;
     struct log_limit credential_log;
     struct log_limit failed_log;
+    atomic_bool *refused; /* of the node */
     bool closed;
     struct push_stats stats;
 };
@@ -96,17 +97,17 @@ static enum push_outcome judge(const struct outgoing_request *request)
 static void tell_alarm(struct push *push, const struct push_request *request, bool refused)
 {
     unsigned held_back;
+    bool before = atomic_exchange_explicit(push->refused, refused, memory_order_relaxed);
     if (refused && log_allow(&push->credential_log, &held_back)) {
         log_error("PUSH-CREDENTIAL",
             "a push service does not take our key: nothing reaches its devices, and none is "
             "removed",
             "status=%u answer=%s suppressed=%u", request->http.status,
             log_quote(builder_bytes(&request->http.answer)), held_back);
-    } else if (!refused && push->stats.alarm > 0) {
+    } else if (!refused && before) {
         log_info("PUSH-CREDENTIAL-TAKEN", "a push service takes our key again", "status=%u",
             request->http.status);
     }
-    push->stats.alarm = refused;
 }
 
 static void tell_failed(struct push *push, const struct push_request *request, const char *outcome)
@@ -282,15 +283,17 @@ void push_set(struct push *push, const struct push_settings *settings)
         CHECK(push->keys[i] != NULL); /* it was looked at when the settings were made */
     }
     push->settings = settings;
-    push->stats.alarm = 0; /* perhaps that is mended */
+    atomic_store_explicit(push->refused, false, memory_order_relaxed); /* perhaps that is mended */
     outgoing_set(push->outgoing, settings->guard, settings->ca);
 }
 
-struct push *push_open(struct loop *loop, const struct push_settings *settings)
+struct push *push_open(
+    struct loop *loop, const struct push_settings *settings, atomic_bool *refused)
 {
     struct push *push = mem_alloc(sizeof(*push));
     push->shard = loop_shard(loop);
     push->outgoing = outgoing_open(loop);
+    push->refused = refused;
     push->endpoint.under_way_max = UNDER_WAY_MAX;
     push->endpoint.waiting_max = WAITING_MAX;
     push_set(push, settings);

@@ -10,6 +10,7 @@
 #ifndef HUB_PUSH_PUSH_H
 #define HUB_PUSH_PUSH_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "codec/base/bytes.h"
@@ -55,7 +56,6 @@ const char *push_outcome_name(enum push_outcome outcome);
 struct push_stats {
     uint64_t outcomes[PUSH_OUTCOME_COUNT];
     uint64_t under_way; /* now */
-    uint64_t alarm; /* 1: the last answer of a provider refused our credential */
 };
 
 struct push_call;
@@ -76,8 +76,13 @@ struct push_call {
     unsigned status; /* out: what the provider answered; 0: nothing */
 };
 
-/* Make the service of a loop's shard, on its thread. `settings` are borrowed until push_set. */
-MUST_CHECK struct push *push_open(struct loop *loop, const struct push_settings *settings);
+/*
+ * Make the service of a loop's shard, on its thread. `settings` are borrowed until push_set;
+ * `refused`, one for all shards of the node, is true while the last answer of a provider refused
+ * our credential.
+ */
+MUST_CHECK struct push *push_open(
+    struct loop *loop, const struct push_settings *settings, atomic_bool *refused);
 
 /* Change over to other settings; what is under way goes on. */
 void push_set(struct push *push, const struct push_settings *settings);
