@@ -33,12 +33,12 @@ async function setBadge(count) {
 async function take(data) {
   const message = read(data);
   if (message === null) return;
-  await setBadge(message.app_badge);
   if (Array.isArray(message.clear)) await clear(message.clear);
   if (message.notification) {
     const { title, navigate, ...options } = message.notification;
     await self.registration.showNotification(title, { ...options, data: { ...options.data, navigate } });
   }
+  await setBadge(message.app_badge); // last: what is to be seen waits for no badge
 }
 
 // The window that is there already is brought to the front.

@@ -37,6 +37,28 @@ const shown = () => page.evaluate(async () => {
   return all.map(({ title, body, tag, data }) => ({ title, body, tag, navigate: data.navigate }));
 });
 
+// How many notifications the worker has shown so far.
+const countShown = () => page.context().serviceWorkers()[0].evaluate(() => {
+  if (globalThis.shows === undefined) {
+    globalThis.shows = 0;
+    const show = ServiceWorkerRegistration.prototype.showNotification;
+    ServiceWorkerRegistration.prototype.showNotification = async function count(...all) {
+      await show.apply(this, all);
+      globalThis.shows++;
+    };
+  }
+  return globalThis.shows;
+});
+
+// Deliver it until it is seen. The worker must show it each time; but where getNotifications() is called while one is
+// on its way to the screen, Chromium takes the new one for one that was closed, and forgets it.
+const display = (message, isSeen, what) => until(async () => {
+  const before = await countShown();
+  await deliver(message);
+  await until(async () => (await countShown()) === before + 1, 'the worker shows what was delivered, once');
+  return isSeen(await shown());
+}, what);
+
 const deliver = (message) => devtools.send('ServiceWorker.deliverPushMessage', { ...worker, data: JSON.stringify(message) });
 const path = (device, end = '') => `/api/v1/users/${user}/devices${device ? `/${device}` : ''}${end}`;
 
@@ -80,12 +102,13 @@ test('what the hub pushes is shown, and cleared', async () => {
   const [device] = (await demo.hub.api('GET', path())).body.items;
   const { body } = await demo.hub.api('POST', path(device.id, '/test'), { title: 'Grüße', message: 'from the hub', url: '/#user=alice' });
   assert.equal(body.outcome, 'sent', String(service.faults));
-  await deliver(service.messages.at(-1).text);
-  await until(async () => (await shown()).length === 1, 'it is shown');
+  await display(service.messages.at(-1).text, (all) => all.length === 1, 'it is shown');
   assert.deepEqual(await shown(), [{ title: 'Grüße', body: 'from the hub', tag: 'peal:test', navigate: '/#user=alice' }]);
-  await deliver(service.messages.at(-1).text);
-  await deliver({ web_push: 8030, app_badge: 2, notification: { title: 'Second', tag: 'two', navigate: '/' } });
-  await until(async () => (await shown()).length === 2, 'one with the same tag takes its place');
+  await display({ web_push: 8030, notification: { title: 'Again', tag: 'peal:test', navigate: '/' } },
+    ([first]) => first?.title === 'Again', 'one with the same tag takes its place');
+  await page.context().serviceWorkers()[0].evaluate(() => { navigator.setAppBadge = () => new Promise(() => {}); }); // what is shown waits for no badge
+  await display({ web_push: 8030, app_badge: 2, notification: { title: 'Second', tag: 'two', navigate: '/' } },
+    (all) => all.length === 2, 'one with another tag stands beside it');
   await deliver({ web_push: 8030, app_badge: 1, clear: ['peal:test', 'none'] });
   await until(async () => (await shown()).length === 1, 'one was read elsewhere');
   assert.equal((await shown())[0].tag, 'two');

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <openssl/err.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,7 +34,7 @@ struct script {
     size_t close_at; /* close with flush when this much was echoed … */
     size_t seen;
     unsigned accepted;
-    unsigned closed;
+    atomic_uint closed; /* where it moves, the other loop looks, too */
     unsigned drained;
     unsigned arrivals;
     enum close_reason reason;
@@ -364,6 +365,7 @@ Test(connection_tls, moves_take_the_keys_and_what_was_opened_along)
     cr_expect_eq(memcmp(text, back, sent), 0);
     cr_expect_geq(script->arrivals, ROUNDS - 1);
     hang_up(&client, fd);
+    cr_expect(rig_wait(&script->rig, 0, is_closed, script), "until then it may be under way");
     cr_expect(rig_wait_connections(&script->rig, 0, 0));
     cr_expect(rig_wait_connections(&script->rig, 1, 0));
     cr_expect_eq(count(script).open, 0);
