@@ -14,12 +14,14 @@ struct room_memory_rules {
     uint32_t events; /* 0: nothing */
     uint32_t bytes;
     uint32_t age_ms;
+    uint64_t history_ms; /* how long what is said in it is kept in the store; 0: it is not */
 };
 
 /* What rooms with a memory may take together, in one namespace. */
 struct room_memory_limits {
     uint32_t age_ms; /* the longest of any type; 0: no room has a memory */
     size_t bytes;
+    bool history; /* of some type what is said is kept in the store */
 };
 
 /* When and how what is sent to a room leaves, by its type. */

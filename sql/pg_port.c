@@ -10,6 +10,7 @@
 #include "codec/base/status.h"
 #include "codec/slot.h"
 #include "sql/audience.h"
+#include "sql/history.h"
 #include "sql/job.h"
 #include "sql/pg_engine.h"
 #include "sql/pg_watch.h"
@@ -90,6 +91,10 @@ static uint32_t slot_of_request(const struct store_request *request)
         return ((const struct store_claim *)request)->partition;
     case STORE_FORGET:
         return slot_of_user(&((const struct store_forget *)request)->who);
+    case STORE_HISTORY_ADD:
+    case STORE_HISTORY_SWEEP:
+    case STORE_HISTORY_LIST:
+        return history_slot(request);
     case STORE_JOB_ADD:
     case STORE_JOB_LEASE:
     case STORE_JOB_STEP:

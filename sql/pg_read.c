@@ -9,6 +9,7 @@
 #include "sql/audience.h"
 #include "sql/pg_audience.h"
 #include "sql/pg_device.h"
+#include "sql/pg_history.h"
 #include "sql/pg_items.h"
 #include "sql/pg_job.h"
 #include "sql/pg_page.h"
@@ -116,10 +117,14 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
         return pg_job_add_read(params, request);
     case STORE_DEVICE_LIST:
         return pg_device_add(params, (const struct store_devices *)request);
+    case STORE_HISTORY_LIST:
+        return pg_history_add_read(params, (const struct store_history_list *)request);
     case STORE_CHANGED: /* has two statements */
     case STORE_DEVICE_PUT:
     case STORE_DEVICE_STATE:
     case STORE_DEVICE_REMOVE:
+    case STORE_HISTORY_ADD:
+    case STORE_HISTORY_SWEEP:
     case STORE_JOB_ADD:
     case STORE_JOB_LEASE:
     case STORE_JOB_STEP:
@@ -395,6 +400,8 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
         return pg_job_read(request, rows);
     case STORE_DEVICE_LIST:
         return pg_device_rows((struct store_devices *)request, rows);
+    case STORE_HISTORY_LIST:
+        return pg_history_rows(request, rows);
     case STORE_PING:
         return 0;
     default:

@@ -9,11 +9,13 @@
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
 #include "sql/audience.h"
+#include "sql/history.h"
 #include "sql/job.h"
 #include "sql/pg_audience.h"
 #include "sql/pg_device.h"
 #include "sql/pg_edit.h"
 #include "sql/pg_forget.h"
+#include "sql/pg_history.h"
 #include "sql/pg_job.h"
 #include "sql/pg_meta.h"
 #include "sql/pg_put.h"
@@ -81,6 +83,9 @@ size_t pg_write_size(const struct store_request *request)
     }
     if (request->op == STORE_JOB_ADD) {
         return job_size((const struct store_job_add *)request);
+    }
+    if (request->op == STORE_HISTORY_ADD) {
+        return history_size((const struct store_history_add *)request);
     }
     if (request->op != STORE_PUT) {
         return 0;
@@ -335,6 +340,21 @@ static void send_of_user(struct pg_conn *conn, struct pg_flight *flight)
     }
 }
 
+/* What is done now and then, and what is said in rooms. */
+static void send_the_rest(struct pg_conn *conn, struct pg_flight *flight)
+{
+    enum store_op op = flight->requests[0]->op;
+    if (history_writes(op)) {
+        pg_history_send(conn, flight);
+    } else if (op == STORE_POSITIONS || op == STORE_SUMMARY_SWEEP) {
+        pg_read_add(conn, flight);
+    } else if (op == STORE_RETAIN) {
+        send_retention(conn, flight);
+    } else {
+        send_sweep(conn, flight);
+    }
+}
+
 static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
 {
     const struct store_request *request = flight->requests[0];
@@ -358,12 +378,8 @@ static void send_flight(struct pg_conn *conn, struct pg_flight *flight)
         pg_schedule_send(conn, flight);
     } else if (op_is_of_jobs(request->op)) {
         send_jobs(conn, flight);
-    } else if (request->op == STORE_POSITIONS || request->op == STORE_SUMMARY_SWEEP) {
-        pg_read_add(conn, flight);
-    } else if (request->op == STORE_RETAIN) {
-        send_retention(conn, flight);
     } else {
-        send_sweep(conn, flight);
+        send_the_rest(conn, flight);
     }
     pg_conn_commit(conn, flight);
 }
@@ -538,6 +554,9 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_DEVICE_STATE:
     case STORE_DEVICE_REMOVE:
         return pg_device_rows((struct store_devices *)request, rows);
+    case STORE_HISTORY_ADD:
+    case STORE_HISTORY_SWEEP:
+        return pg_history_rows(request, rows);
     case STORE_CLAIM:
         return read_claim((struct store_claim *)request, rows);
     case STORE_FORGET:

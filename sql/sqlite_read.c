@@ -11,6 +11,7 @@
 #include "sql/audience.h"
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_device.h"
+#include "sql/sqlite_history.h"
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_job.h"
 #include "sql/sqlite_page.h"
@@ -406,6 +407,10 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_DEVICE_PUT:
     case STORE_DEVICE_STATE:
     case STORE_DEVICE_REMOVE:
+    case STORE_HISTORY_LIST:
+        return sqlite_history_read(db, (struct store_history_list *)request);
+    case STORE_HISTORY_ADD:
+    case STORE_HISTORY_SWEEP:
     case STORE_JOB_ADD:
     case STORE_JOB_LEASE:
     case STORE_JOB_STEP:

@@ -8,10 +8,12 @@
 
 #include "codec/base/clock.h"
 #include "codec/base/status.h"
+#include "sql/history.h"
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_change.h"
 #include "sql/sqlite_device.h"
 #include "sql/sqlite_forget.h"
+#include "sql/sqlite_history.h"
 #include "sql/sqlite_job.h"
 #include "sql/sqlite_retention.h"
 #include "sql/sqlite_schedule.h"
@@ -486,7 +488,10 @@ static int run_write(
     if (!op_writes(request->op)) { /* it has been found that rows are missing for it */
         return sqlite_audience_mend(db, request);
     }
-    switch (request->op) {
+    if (history_writes(request->op)) {
+        return sqlite_history_write(db, request);
+    }
+    switch ((unsigned)request->op) {
     case STORE_AUDIENCE_SWEEP:
         return sqlite_audience_sweep(db, (struct store_sweep *)request);
     case STORE_AUDIENCE_POST:
@@ -532,28 +537,7 @@ static int run_write(
     case STORE_JOB_PAUSE:
     case STORE_JOB_SWEEP:
         return sqlite_job_write(db, request);
-    case STORE_PREFERENCE_READ:
-    case STORE_JOB_GET:
-    case STORE_JOB_LIST:
-    case STORE_QUEUES:
-    case STORE_DEVICE_LIST:
-    case STORE_LIST:
-    case STORE_PAGE:
-    case STORE_TEXTS:
-    case STORE_ROWS:
-    case STORE_PICK:
-    case STORE_COUNTS:
-    case STORE_SYNC:
-    case STORE_GET:
-    case STORE_POSITIONS:
-    case STORE_CHANGED:
-    case STORE_WITNESS_READ:
-    case STORE_PING:
-    case STORE_SUMMARY:
-    case STORE_POSTED:
-    case STORE_SUBSCRIBERS:
-    case STORE_TOPICS:
-    case STORE_OP_COUNT:
+    default:
         break;
     }
     return STATUS_INVALID;

@@ -14,6 +14,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/engine.h"
+#include "sql/history.h"
 #include "sql/job.h"
 #include "sql/steps.h"
 #include "sql/store_edit.h"
@@ -297,9 +298,9 @@ bool op_is_of_meta(enum store_op op)
     return op == STORE_EPOCH || op == STORE_NOTE;
 }
 
-static bool op_writes_devices(enum store_op op)
+static bool op_writes_devices_or_history(enum store_op op)
 {
-    return op >= STORE_DEVICE_PUT && op < STORE_DEVICE_LIST;
+    return (op >= STORE_DEVICE_PUT && op < STORE_DEVICE_LIST) || history_writes(op);
 }
 
 bool op_writes(enum store_op op)
@@ -307,8 +308,8 @@ bool op_writes(enum store_op op)
     return op == STORE_PUT || op == STORE_MARK || op == STORE_EDIT || op == STORE_CLAIM ||
            op == STORE_SWEEP || op == STORE_FORGET || op == STORE_WITNESS_RAISE ||
            op_is_of_meta(op) || op == STORE_PREFERENCE_WRITE || op == STORE_SUMMARY_SWEEP ||
-           op == STORE_RETAIN || op_writes_devices(op) || op_writes_for_many_or_later(op) ||
-           (op_is_of_jobs(op) && op < STORE_JOB_GET);
+           op == STORE_RETAIN || op_writes_devices_or_history(op) ||
+           op_writes_for_many_or_later(op) || (op_is_of_jobs(op) && op < STORE_JOB_GET);
 }
 
 bool op_checks(enum store_op op)
@@ -397,6 +398,8 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_SUMMARY] = OUTPUTS(store_summary, rows),
     [STORE_SUMMARY_SWEEP] = OUTPUTS(store_sweep, users),
     [STORE_RETAIN] = OUTPUTS(store_retention, looked),
+    [STORE_HISTORY_SWEEP] = OUTPUTS(store_history_sweep, dropped),
+    [STORE_HISTORY_LIST] = OUTPUTS(store_history_list, messages),
     [STORE_JOB_ADD] = OUTPUTS(store_job_add, added),
     [STORE_JOB_LEASE] = OUTPUTS(store_job_lease, jobs),
     [STORE_JOB_STEP] = OUTPUTS(store_job_step, outcome),
@@ -413,7 +416,8 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_WITNESS_READ] = OUTPUTS(store_witness, number),
     [STORE_EPOCH] = {offsetof(struct store_renewal, epoch), offsetof(struct store_renewal, fresh)},
     [STORE_NOTE] = OUTPUTS(store_note, text),
-    /* STORE_PUT: the rows are the caller's memory; those about audiences: audience.c */
+    /* STORE_HISTORY_ADD has none; STORE_PUT: the rows are the caller's memory; those about
+       audiences: audience.c */
 };
 
 static void clear(struct store_request *request, const struct outputs *range)

@@ -26,6 +26,7 @@
 #include "sql/store_device.h"
 #include "sql/store_edit.h"
 #include "sql/store_forget.h"
+#include "sql/store_history.h"
 #include "sql/store_job.h"
 #include "sql/store_list.h"
 #include "sql/store_note.h"

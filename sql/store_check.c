@@ -5,6 +5,7 @@
 #include "codec/slot.h"
 #include "sql/audience.h"
 #include "sql/engine.h"
+#include "sql/history.h"
 #include "sql/job.h"
 #include "sql/store_device.h"
 #include "sql/store_edit.h"
@@ -272,6 +273,10 @@ bool request_is_valid(const struct store_request *request)
         return is_renewal((const struct store_renewal *)request);
     case STORE_NOTE:
         return is_note((const struct store_note *)request);
+    case STORE_HISTORY_ADD:
+    case STORE_HISTORY_SWEEP:
+    case STORE_HISTORY_LIST:
+        return history_is_valid(request);
     case STORE_PING:
         return true;
     default:

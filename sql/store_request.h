@@ -46,6 +46,9 @@ enum store_op {
     STORE_SUMMARY, /* these: store_summary.h */
     STORE_SUMMARY_SWEEP,
     STORE_RETAIN, /* store_retention.h */
+    STORE_HISTORY_ADD, /* these: store_history.h */
+    STORE_HISTORY_SWEEP,
+    STORE_HISTORY_LIST,
     STORE_JOB_ADD, /* these: store_job.h */
     STORE_JOB_LEASE,
     STORE_JOB_STEP,

@@ -26,7 +26,7 @@ ARROWS = {
 # The folders of a floor, from the ground up.
 FLOORS = {
     "actors": ["actors/core", "actors", "actors/deliver", "actors/order", "actors/rooms", "actors/recover",
-               "actors/inbox", "actors/jobs", "actors/ingest", "actors/values", "actors/presence", "actors/user",
+               "actors/history", "actors/inbox", "actors/jobs", "actors/ingest", "actors/values", "actors/presence", "actors/user",
                "actors/assembly"],
     "hub": ["hub/net", "hub/config", "hub/redis", "hub/auth", "hub/hooks", "hub/alerts", "hub/push", "hub/session", "hub/cluster", "hub/api", "hub/node",
             "hub/cli"],

@@ -39,7 +39,7 @@ void actor_memory_measure(struct shard *shard, struct actor_memory *ret_memory)
         .users = stats->users * mem_cost(sizeof(struct user) + NAME_LEN) +
                  stats->busy_users * mem_cost(sizeof(struct user_busy)) + stats->waiting_bytes +
                  stats->audience_bytes + stats->announce_waiting_bytes +
-                 sched_actor_tables(sched, &user_behaviour),
+                 stats->history.waiting_bytes + sched_actor_tables(sched, &user_behaviour),
         .rooms = stats->rooms * room_cost(shards) + sched_actor_tables(sched, &room_behaviour) +
                  room_memory_cost(stats, shards) + stats->retain.bytes +
                  stats->retain.values * mem_cost(sizeof(struct retained_value)) * shards,

@@ -8,6 +8,7 @@
 #include "actors/deliver/broadcast.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/retained.h"
+#include "actors/history/room_history.h"
 #include "actors/inbox/announce.h"
 #include "actors/inbox/audience.h"
 #include "actors/inbox/schedule_hint.h"
@@ -285,12 +286,50 @@ void post_event_send(struct shard *shard, struct broadcast *broadcast)
     (void)sequencer_send(shard, BYTES("/"), broadcast); /* it was made */
 }
 
+/* An event that is told behind what is kept before it, and itself. */
+struct posting {
+    struct history_call call; /* first */
+    struct shard *shard;
+    struct broadcast *broadcast;
+};
+
+/* What cannot be kept is told all the same: its poster is told nothing any more. */
+static void on_kept(struct history_call *call, int status)
+{
+    struct posting *posting = container_of(call, struct posting, call);
+    posting->shard->stats.history.unkept += status != 0;
+    post_event_send(posting->shard, posting->broadcast);
+    mem_free(posting);
+}
+
+static int keep_and_send(struct shard *shard, struct broadcast *broadcast)
+{
+    struct posting *posting = mem_try_calloc(1, sizeof(*posting));
+    if (posting == NULL) {
+        broadcast_unref(broadcast);
+        return STATUS_NOMEM;
+    }
+    posting->shard = shard;
+    posting->broadcast = broadcast;
+    history_call_begin(&posting->call, on_kept);
+    history_call_add(&posting->call, shard, broadcast, bytes_of(NULL, 0), NULL);
+    int status = history_call_end(&posting->call);
+    if (status != STATUS_AGAIN) {
+        on_kept(&posting->call, status);
+    }
+    return 0;
+}
+
 int post_event(struct shard *shard, const struct notification_post *post)
 {
     struct broadcast *broadcast;
     int status = post_event_make(shard, post, &broadcast);
-    if (status == 0) {
-        post_event_send(shard, broadcast);
+    if (status != 0) {
+        return status;
     }
-    return status;
+    if (room_history_wants(shard, broadcast)) {
+        return keep_and_send(shard, broadcast);
+    }
+    post_event_send(shard, broadcast);
+    return 0;
 }

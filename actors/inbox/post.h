@@ -51,10 +51,13 @@ MUST_CHECK int post_event_make(
 MUST_CHECK int post_event_check(struct shard *shard, const struct notification_post *post,
     struct notification_fault *ret_fault);
 
-/* Publish it, through the sequencer of "/"; takes the reference. */
+/* Publish it now, through the sequencer of "/"; takes the reference. */
 void post_event_send(struct shard *shard, struct broadcast *broadcast);
 
-/* Make and publish it. Statuses of the former. */
+/*
+ * Make and publish it, behind what keeps it where it goes to rooms with a history. Statuses of the
+ * former.
+ */
 MUST_CHECK int post_event(struct shard *shard, const struct notification_post *post);
 
 #endif

@@ -147,9 +147,13 @@ MUST_CHECK int user_room_read_prefixed(
 bool user_room_want(const struct client_call *call, int status, const char *field);
 
 /*
- * Whether the caller may speak in `room` (wire name): a member, and the room's type lets this one
- * speak. Else the call is refused, or it waits for the answer to a JOIN, and comes `again`.
+ * Whether the caller is in `room` (wire name). Else the call is refused, or it waits for the answer
+ * to a JOIN, and comes `again` when there is one.
  */
+bool user_room_is_member(const struct client_call *call, struct bytes room,
+    void (*again)(const struct client_call *call));
+
+/* The same, and the room's type lets this one speak (user_talk.c). */
 bool user_room_may_speak(const struct client_call *call, struct bytes room,
     void (*again)(const struct client_call *call));
 
@@ -183,6 +187,10 @@ void user_presence_tidy(struct user *user);
 
 /* Nobody is followed any more; the user has a busy part. */
 void user_presence_stop(struct user *user);
+
+/* What was said (user_history.c). */
+
+void user_history_read(const struct client_call *call);
 
 /* What is said (user_talk.c). */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a client does with rooms. Order of this file: joining and leaving, speaking, the end. How
+ * What a client does with rooms. Order of this file: joining and leaving, being there, the end. How
  * clients name rooms is in user_names.c, what is said in them in user_talk.c and user_typing.c.
  */
 #include "actors/deliver/fanout.h"
@@ -666,28 +666,18 @@ bool user_rooms_change(struct socket *socket, struct bytes room, bool join, bool
     return !join || member || !full;
 }
 
-/* Speaking. */
+/* Being there. */
 
-/*
- * Whether the caller may speak in `room`: a member, and the room's type lets this one speak. If not
- * it was refused; or a JOIN is under way, and it is called again when that is answered.
- */
-bool user_room_may_speak(const struct client_call *call, struct bytes room,
+bool user_room_is_member(const struct client_call *call, struct bytes room,
     void (*again)(const struct client_call *call))
 {
-    const struct actor_config *config = call->socket->shard->config;
-    if (!fanout_membership(call->socket->fanout, call->socket, room)) {
-        if (wait_for_join(call, room, again)) {
-            return false;
-        }
+    if (fanout_membership(call->socket->fanout, call->socket, room)) {
+        return true;
+    }
+    if (!wait_for_join(call, room, again)) {
         call_refuse(call, ERROR_FORBIDDEN, "Not in this room");
-        return false;
     }
-    if (!config->may_send(config->context, call->socket->identity, wire_name_client(room))) {
-        call_refuse(call, ERROR_FORBIDDEN, "Sending is not allowed in this room");
-        return false;
-    }
-    return true;
+    return false;
 }
 
 /* The end. */

@@ -4,6 +4,8 @@
  */
 #include <stdio.h>
 
+#include "actors/deliver/broadcast.h"
+#include "actors/history/room_history.h"
 #include "actors/order/sequencer.h"
 #include "actors/user/user_actor.h"
 #include "actors/wire_name.h"
@@ -17,12 +19,42 @@
 #include "codec/slot.h"
 #include "codec/utf8.h"
 
-enum { NONCES_MAX = 1024, TYPE_MAX = 64, MESSAGE_MAX = 64 };
+enum { NONCES_MAX = 1024, TYPE_MAX = 64, MESSAGE_MAX = 64, RETRY_MS = 1000 };
 
 struct nonce {
     uint64_t hash;
     uint64_t at_ms;
+    bool pending; /* its message is being kept, and may be refused yet */
 };
+
+/* A message that is told when it is kept, or what is told behind one. */
+struct saying {
+    struct history_call call; /* first */
+    struct shard *shard;
+    struct broadcast *broadcast;
+    struct actor_ref user;
+    uint32_t socket_id;
+    bool has_id;
+    uint64_t id; /* of the answer */
+    bool has_nonce;
+    uint64_t nonce;
+    bool relayed; /* an event of the client's own */
+    uint8_t message[16]; /* its id, if it is none */
+};
+
+bool user_room_may_speak(const struct client_call *call, struct bytes room,
+    void (*again)(const struct client_call *call))
+{
+    const struct actor_config *config = call->socket->shard->config;
+    if (!user_room_is_member(call, room, again)) {
+        return false;
+    }
+    if (!config->may_send(config->context, call->socket->identity, wire_name_client(room))) {
+        call_refuse(call, ERROR_FORBIDDEN, "Sending is not allowed in this room");
+        return false;
+    }
+    return true;
+}
 
 /* Messages. */
 
@@ -57,7 +89,7 @@ static int make_room(struct user_busy *busy)
 
 /*
  * Whether a nonce was not used within nonce_ms, and there is room to remember it: 0; else
- * STATUS_EXISTS, STATUS_NOMEM.
+ * STATUS_EXISTS, STATUS_AGAIN (it is not known yet whether it was used), STATUS_NOMEM.
  */
 static int check_nonce(struct user *user, uint64_t hash)
 {
@@ -65,18 +97,35 @@ static int check_nonce(struct user *user, uint64_t hash)
     forget_nonces(busy, shard_of(&user->actor)->config->nonce_ms, sched_now(user->actor.sched));
     for (uint32_t i = 0; i < busy->nonce_count; i++) {
         if (busy->nonces[i].hash == hash) {
-            return STATUS_EXISTS;
+            return busy->nonces[i].pending ? STATUS_AGAIN : STATUS_EXISTS;
         }
     }
     return make_room(busy);
 }
 
-/* What it belongs to was sent: what was not may be sent again. */
-static void remember_nonce(struct user *user, uint64_t hash)
+/* What it belongs to was sent, or will be (`pending`): what was not may be sent again. */
+static void remember_nonce(struct user *user, uint64_t hash, bool pending)
 {
     struct user_busy *busy = user_busy(user);
     busy->nonces[busy->nonce_count++] =
-        (struct nonce){.hash = hash, .at_ms = sched_now(user->actor.sched)};
+        (struct nonce){.hash = hash, .at_ms = sched_now(user->actor.sched), .pending = pending};
+}
+
+/* It is known now whether it was used; it may have been forgotten. */
+static void settle_nonce(struct user *user, uint64_t hash, bool used)
+{
+    struct user_busy *busy = user_busy(user);
+    for (uint32_t i = 0; i < busy->nonce_count; i++) {
+        struct nonce *nonce = &busy->nonces[i];
+        if (nonce->hash == hash && nonce->pending) {
+            nonce->pending = false;
+            if (!used) {
+                busy->nonce_count--;
+                memmove(nonce, nonce + 1, (busy->nonce_count - i) * sizeof(*nonce));
+            }
+            return;
+        }
+    }
 }
 
 struct message {
@@ -166,23 +215,150 @@ static struct event *make_message(
     });
 }
 
+static struct bytes write_sent(const uint8_t id[16], struct builder *text)
+{
+    json_write_open(text, '{');
+    json_write_bool(text, "ok", true);
+    json_write_uuid(text, "id", id);
+    json_write_close(text, '}');
+    return builder_bytes(text);
+}
+
 static void answer_sent(const struct client_call *call, const uint8_t id[16])
 {
     struct builder text = {0};
-    json_write_open(&text, '{');
-    json_write_bool(&text, "ok", true);
-    json_write_uuid(&text, "id", id);
-    json_write_close(&text, '}');
-    call_answer(call, builder_bytes(&text));
+    call_answer(call, write_sent(id, &text));
     builder_reset(&text);
+}
+
+static struct broadcast *make_broadcast(
+    const struct client_call *call, const struct message *message, const uint8_t id[16])
+{
+    return broadcast_new(make_message(call, message, id), &message->room, 1, NULL, 0);
 }
 
 static int send_message(
     const struct client_call *call, const struct message *message, const uint8_t id[16])
 {
-    struct event *event = make_message(call, message, id);
-    return sequencer_send(call->socket->shard, socket_nsp(call->socket),
-        broadcast_new(event, &message->room, 1, NULL, 0));
+    return sequencer_send(
+        call->socket->shard, socket_nsp(call->socket), make_broadcast(call, message, id));
+}
+
+static void refuse_saying(const struct saying *saying, struct socket *socket, int status)
+{
+    const struct call_refusal refusal = {
+        .code = status == STATUS_UNKNOWN ? ERROR_UNKNOWN : ERROR_UNAVAILABLE,
+        .message = status == STATUS_UNKNOWN
+                       ? "The store has not said whether it keeps the message; it was not told"
+                       : "The message cannot be kept now, try again",
+        .retry_ms = RETRY_MS,
+        .room = wire_name_client(broadcast_rooms(saying->broadcast)[0])};
+    call_refuse_event(socket, saying->has_id ? &saying->id : NULL, BYTES("send_message"), &refusal);
+}
+
+/* It is kept, or will not be: who said it may have gone, and it is told all the same. */
+static void on_kept(struct history_call *call, int status)
+{
+    struct saying *saying = container_of(call, struct saying, call);
+    struct shard *shard = saying->shard;
+    struct user *user = (struct user *)(void *)actor_get(shard->sched, saying->user);
+    struct socket *socket = user != NULL ? owner_socket(&user->owner, saying->socket_id) : NULL;
+    if (status == 0) {
+        status = sequencer_send(shard, BYTES("/"), broadcast_ref(saying->broadcast));
+    }
+    if (user != NULL && saying->has_nonce) {
+        settle_nonce(user, saying->nonce, status == 0);
+    }
+    if (socket != NULL && status != 0) {
+        refuse_saying(saying, socket, status);
+    } else if (socket != NULL && saying->has_id) {
+        struct builder text = {0};
+        socket_ack(socket, saying->id,
+            saying->relayed ? BYTES("{\"ok\":true}") : write_sent(saying->message, &text));
+        builder_reset(&text);
+    }
+    broadcast_unref(saying->broadcast);
+    mem_free(saying);
+}
+
+/* Takes the reference of `broadcast`, which may be NULL, also without memory: NULL. */
+static struct saying *make_saying(const struct client_call *call, struct broadcast *broadcast)
+{
+    struct saying *saying = broadcast != NULL ? mem_try_calloc(1, sizeof(*saying)) : NULL;
+    if (saying == NULL) {
+        broadcast_unref(broadcast);
+        return NULL;
+    }
+    saying->shard = call->socket->shard;
+    saying->broadcast = broadcast;
+    saying->user = user_of(call->socket)->owner.actor.self;
+    saying->socket_id = call->socket->id;
+    saying->has_id = call->has_id;
+    saying->id = call->id;
+    return saying;
+}
+
+/* What it holds is told, and answered, when it is kept, or all before it. */
+static void begin_saying(const struct client_call *call, struct saying *saying)
+{
+    struct bytes user = claims_user(identity_claims(call->socket->identity));
+    history_call_begin(&saying->call, on_kept);
+    if (saying->relayed) {
+        history_call_follow(&saying->call, saying->shard);
+    } else {
+        history_call_add(&saying->call, saying->shard, saying->broadcast, user, saying->message);
+    }
+    int status = history_call_end(&saying->call);
+    if (status != STATUS_AGAIN) {
+        on_kept(&saying->call, status);
+    }
+}
+
+/* STATUS_NOMEM. */
+static int keep_message(const struct client_call *call, const struct message *message,
+    const uint8_t id[16], uint64_t nonce)
+{
+    struct saying *saying = make_saying(call, make_broadcast(call, message, id));
+    if (saying == NULL) {
+        return STATUS_NOMEM;
+    }
+    memcpy(saying->message, id, sizeof(saying->message));
+    saying->has_nonce = message->nonce.len > 0;
+    saying->nonce = nonce;
+    if (saying->has_nonce) {
+        remember_nonce(user_of(call->socket), nonce, true);
+    }
+    begin_saying(call, saying);
+    return 0;
+}
+
+/* Whether what is said there is kept: rooms of "/" alone have a history. */
+static bool is_kept(const struct socket *socket, struct bytes room)
+{
+    return bytes_eq(socket_nsp(socket), BYTES("/")) && room_history_keeps(socket->shard, room);
+}
+
+static void say(
+    const struct client_call *call, const struct message *message, uint64_t hash, bool kept)
+{
+    uint8_t id[16];
+    uint32_t slot = SLOT_NONE;
+    if (kept) {
+        slot = slot_of(room_history_space(message->room), wire_name_client(message->room));
+    }
+    uuid7_make(sched_wall(call->socket->shard->sched), slot, id);
+    int status = kept ? keep_message(call, message, id, hash) : send_message(call, message, id);
+    if (status != 0) {
+        call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
+        return;
+    }
+    if (kept) {
+        return; /* answered when it is known */
+    }
+    if (message->nonce.len > 0) {
+        remember_nonce(user_of(call->socket), hash, false);
+    }
+    answer_sent(call, id);
 }
 
 void user_talk_send(const struct client_call *call)
@@ -193,24 +369,19 @@ void user_talk_send(const struct client_call *call)
         !user_room_may_speak(call, message.room, user_talk_send)) {
         return;
     }
-    struct user *user = user_of(call->socket);
     uint64_t hash = hash_bytes(message.nonce); /* of its JSON text */
-    int status = message.nonce.len > 0 ? check_nonce(user, hash) : 0;
+    int status = message.nonce.len > 0 ? check_nonce(user_of(call->socket), hash) : 0;
     if (status == STATUS_EXISTS) {
         call_answer(call, BYTES("{\"ok\":true,\"duplicate\":true}"));
-        return;
-    }
-    uint8_t id[16];
-    uuid7_make(sched_wall(call->socket->shard->sched), SLOT_NONE, id);
-    status = status != 0 ? status : send_message(call, &message, id);
-    if (status != 0) {
+    } else if (status == STATUS_AGAIN) {
+        call_refuse_as(call, &(struct call_refusal){.code = ERROR_UNAVAILABLE,
+                                 .message = "The same message is being kept, try again",
+                                 .retry_ms = RETRY_MS});
+    } else if (status != 0) {
         call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
-        return;
+    } else {
+        say(call, &message, hash, is_kept(call->socket, message.room));
     }
-    if (message.nonce.len > 0) {
-        remember_nonce(user, hash);
-    }
-    answer_sent(call, id);
 }
 
 /* Relaying. */
@@ -235,12 +406,18 @@ void user_talk_relay(const struct client_call *call)
     }
     struct bytes except = bytes_of(call->socket->sid, SOCKET_SID_LEN);
     struct event *event = event_ref((struct event *)(uintptr_t)call->event);
-    if (sequencer_send(call->socket->shard, socket_nsp(call->socket),
-            broadcast_new(event, &room, 1, &except, 1)) != 0) {
+    struct broadcast *broadcast = broadcast_new(event, &room, 1, &except, 1);
+    bool behind = is_kept(call->socket, room); /* what is kept before it */
+    struct saying *saying = behind ? make_saying(call, broadcast) : NULL;
+    if (saying != NULL) {
+        saying->relayed = true;
+        begin_saying(call, saying);
+    } else if (behind ||
+               sequencer_send(call->socket->shard, socket_nsp(call->socket), broadcast) != 0) {
         call_refuse(call, ERROR_UNAVAILABLE, "Out of memory, try again");
-        return;
+    } else {
+        call_answer(call, BYTES("{\"ok\":true}"));
     }
-    call_answer(call, BYTES("{\"ok\":true}"));
 }
 
 void user_talk_stop(struct user *user)

@@ -249,6 +249,15 @@ export interface RoomUser {
   userName?: string;
 }
 
+/** What was said in a room, as it was told; without userId a backend posted it. */
+export interface SaidMessage {
+  id: string;
+  userId?: string;
+  event: string;
+  args: any[];
+  at: string;
+}
+
 export interface PealEvents<Data = unknown> extends Record<string, any[]> {
   'client:state': [ClientState];
   'hub:ready': [Ready];
@@ -305,6 +314,8 @@ export class Peal<Data = unknown> extends Emitter<PealEvents<Data>> {
   leave(roomId: string): Promise<void>;
   send(roomId: string, message: string, options?: { type?: string; nonce?: string }):
     Promise<{ id?: string; duplicate?: boolean }>;
+  history(roomId: string, page?: { before?: string; limit?: number }):
+    Promise<{ messages: SaidMessage[]; next: string | null }>;
   typing(roomId: string, isTyping?: boolean): void;
   subscribe(topic: string): Promise<{ topic: string; changed: boolean }>;
   unsubscribe(topic: string): Promise<{ topic: string; changed: boolean }>;

@@ -1226,6 +1226,14 @@ export class Peal extends Emitter {
     return answer;
   }
 
+  // What was said in a room that this client is in, where its type keeps it: {messages, next}, the oldest first;
+  // `before: next` for the page before it.
+  async history(roomId, { before, limit } = {}) {
+    const page = { ...(before !== undefined && { before }), ...(limit !== undefined && { limit }) };
+    const { messages, next } = await this.request('room:history', { roomId, ...page });
+    return { messages, next };
+  }
+
   // Resolves with {ok, id}. With the same `nonce`, a message that was sent is not sent again.
   send(roomId, message, { type, nonce = makeNonce() } = {}) {
     this.typing(roomId, false);

@@ -612,6 +612,8 @@ export class PealServer {
   devices(user: string, options?: CallOptions): Promise<Device[]>;
   export<Data = unknown>(user: string, options?: CallOptions): AsyncGenerator<ExportLine<Data>, void, undefined>;
   members(room: string, query?: PageQuery, options?: CallOptions): Promise<Page<{ userId: string; sockets: number }> & { complete: boolean }>;
+  history(room: string, query?: { before?: string; limit?: number }, options?: CallOptions):
+    Promise<{ messages: { id: string; userId?: string; event: string; args: unknown[]; at: string }[]; next: string | null }>;
   summary(query?: { days?: number }, options?: CallOptions):
     Promise<{ from: string; to: string; posted: number; read: number; days: DaySummary[] }>;
   stats(options?: CallOptions):

@@ -280,6 +280,11 @@ export class PealServer {
     return this.#read(`/api/v1/rooms/${segment('room', room)}/members`, query, how);
   }
 
+  // What was said in a room whose type keeps it: {messages, next}, the oldest first; `before: next` for the page before.
+  history(room, query, how) {
+    return this.#read(`/api/v1/rooms/${segment('room', room)}/history`, query, how);
+  }
+
   // --- figures ---
 
   summary(query, how) {

@@ -51,6 +51,8 @@ const struct http_route api_routes[] = {
         "fields, nulls, tenant"},
     {"GET", "/api/v1/push/key", api_push_key, NULL, 0, NULL, NULL, true, "tenant"},
     {"GET", "/api/v1/rooms/{}", api_room_state, NULL, 0, NULL, NULL, false, "tenant"},
+    {"GET", "/api/v1/rooms/{}/history", api_room_history, NULL, 0, NULL, NULL, false,
+        "before, limit, tenant"},
     {"GET", "/api/v1/rooms/{}/members", api_members_list, NULL, 0, NULL, NULL, false,
         "after, limit, tenant"},
     {"GET", "/api/v1/rooms/{}/position", api_room_position, NULL, 0, NULL, NULL, false, "tenant"},

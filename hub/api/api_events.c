@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events that backends post over HTTP, one or many. Order of this file: checking, publishing,
- * turns.
+ * Events that backends post over HTTP, one or many. Order of this file: checking, keeping,
+ * publishing, turns.
  *
  * All events of a request are checked, and made, before the first is published; then they are
  * published in their order and the request is answered. Both go in slices of SLICE_EVENTS or
  * SLICE_BYTES a turn, so that a large post does not hold its shard. A peer that goes while they are
  * checked has posted nothing; later it changes nothing. Then, no turn is certain to come, for the
  * loop may be ending: the rest is a message of the shard to itself, which is cancelled with it.
+ * Where any of them goes to a room with a history, all are kept there before the first is
+ * published; if that fails, none is.
  */
 #include "actors/deliver/broadcast.h"
+#include "actors/history/room_history.h"
 #include "actors/inbox/post.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
@@ -37,12 +40,18 @@ struct events_call {
     struct notification_fault fault; /* of what may not be kept: an error points into it */
     struct broadcast **made;
     uint32_t made_count;
+    uint32_t kept; /* was asked to be, where it is to be */
     uint32_t published;
+    bool keeps; /* there is one to be kept */
+    bool waits; /* until all are */
+    bool cancelled; /* the loop ends: nothing is published any more */
+    struct history_call history;
 };
 
 static void free_call(struct events_call *call)
 {
     loop_task_cancel(&call->task);
+    api_call_end(&call->api);
     for (uint32_t i = call->published; i < call->made_count; i++) {
         broadcast_unref(call->made[i]);
     }
@@ -53,6 +62,21 @@ static void free_call(struct events_call *call)
 }
 
 /* Checking. */
+
+/* Takes the reference. */
+static struct api_error take_made(struct events_call *call, struct broadcast *broadcast)
+{
+    bool keeps = room_history_wants(call->shard->shard, broadcast);
+    if (keeps && !room_history_takes(broadcast)) {
+        broadcast_unref(broadcast);
+        return (struct api_error){.code = ERROR_TOO_LARGE,
+            .message = "Too large to be kept in the history of a room",
+            .field = "args"};
+    }
+    call->made[call->made_count++] = broadcast;
+    call->keeps = call->keeps || keeps;
+    return (struct api_error){0};
+}
 
 static struct api_error make_of(struct events_call *call, struct notification_post *post)
 {
@@ -73,8 +97,7 @@ static struct api_error make_of(struct events_call *call, struct notification_po
     }
     int status = post_event_make(call->shard->shard, post, &broadcast);
     if (status == 0) {
-        call->made[call->made_count++] = broadcast;
-        return error;
+        return take_made(call, broadcast);
     }
     if (status == STATUS_TOO_LARGE) {
         return (struct api_error){
@@ -104,6 +127,52 @@ static bool check(struct events_call *call, struct bytes object)
     error.index = call->made_count;
     api_refuse(call->api.request, &error);
     return false;
+}
+
+/* Keeping. */
+
+/* What the peer is told, who may have gone; nothing was published. Frees the call. */
+static void refuse_kept(struct events_call *call, int status)
+{
+    if (call->api.request != NULL && status == STATUS_UNKNOWN) {
+        api_refuse_unknown(call->api.request);
+    } else if (call->api.request != NULL) {
+        api_refuse_unavailable(call->api.request);
+    }
+    free_call(call);
+}
+
+static void go_on_later(struct events_call *call);
+
+/* All are kept, or not. */
+static void on_kept(struct history_call *history, int status)
+{
+    struct events_call *call = container_of(history, struct events_call, history);
+    call->waits = false;
+    api_call_pause(&call->api);
+    if (call->cancelled) {
+        free_call(call);
+    } else if (status != 0) {
+        refuse_kept(call, status);
+    } else {
+        go_on_later(call);
+    }
+}
+
+/* Ask for a slice to be kept, or wait behind the last; true: nothing is waited for any more. */
+static bool keep_some(struct events_call *call)
+{
+    struct shard *shard = call->shard->shard;
+    if (call->kept == 0) {
+        history_call_begin(&call->history, on_kept);
+    }
+    for (unsigned i = 0; i < SLICE_EVENTS && call->kept < call->made_count; i++) {
+        const struct broadcast *broadcast = call->made[call->kept++];
+        if (room_history_wants(shard, broadcast)) {
+            history_call_add(&call->history, shard, broadcast, bytes_of(NULL, 0), NULL);
+        }
+    }
+    return call->kept == call->made_count;
 }
 
 /* Publishing. */
@@ -154,6 +223,31 @@ static bool check_some(struct events_call *call)
     return true;
 }
 
+/* What is checked is kept, then published; true: the call goes on in a later turn. */
+static bool go_on(struct events_call *call)
+{
+    if (call->keeps && call->kept < call->made_count) {
+        if (!keep_some(call)) {
+            return true;
+        }
+        api_call_renew(&call->api);
+        int status = history_call_end(&call->history);
+        call->waits = status == STATUS_AGAIN;
+        if (status != 0 && !call->waits) {
+            refuse_kept(call, status);
+        }
+        return status == 0;
+    }
+    if (!publish_some(call)) {
+        return true;
+    }
+    if (call->api.request != NULL) {
+        answer(call);
+    }
+    free_call(call);
+    return false;
+}
+
 static void on_turn(struct loop_task *task)
 {
     struct events_call *call = container_of(task, struct events_call, task);
@@ -162,22 +256,41 @@ static void on_turn(struct loop_task *task)
             free_call(call);
             return;
         }
-    } else if (publish_some(call)) {
-        answer(call);
-        free_call(call);
-        return;
+        go_on_later(call);
+    } else if (go_on(call)) {
+        go_on_later(call);
     }
-    loop_defer(call->shard->loop, &call->task);
 }
 
 static void on_rest(void *arg, bool cancelled)
 {
     struct events_call *call = arg;
-    if (cancelled || publish_some(call)) {
-        free_call(call);
-        return;
+    bool asks = call->kept > 0 && call->kept < call->made_count; /* for some to be kept */
+    if (cancelled) {
+        call->cancelled = true;
+        call->waits = asks && history_call_end(&call->history) == STATUS_AGAIN;
+        if (!call->waits) {
+            free_call(call);
+        }
+    } else if (go_on(call)) {
+        go_on_later(call);
     }
-    sched_post(call->shard->node->system, sched_shard(call->shard->shard->sched), on_rest, call);
+}
+
+static void go_on_later(struct events_call *call)
+{
+    if (call->api.request != NULL) {
+        loop_defer(call->shard->loop, &call->task);
+    } else {
+        sched_post(
+            call->shard->node->system, sched_shard(call->shard->shard->sched), on_rest, call);
+    }
+}
+
+/* It is not known in time whether they are kept; they are published when they are. */
+static void on_overdue(struct api_call *api)
+{
+    api_refuse_unknown(api->request);
 }
 
 static void on_gone(struct http_request *request)
@@ -189,7 +302,39 @@ static void on_gone(struct http_request *request)
         return;
     }
     loop_task_cancel(&call->task);
-    sched_post(call->shard->node->system, sched_shard(call->shard->shard->sched), on_rest, call);
+    if (!call->waits) {
+        go_on_later(call);
+    }
+}
+
+/* Answer later. */
+static void hold(struct events_call *call)
+{
+    api_call_hold_store(&call->api, call->api.request, on_overdue);
+    api_call_pause(&call->api);
+    call->api.request->gone = on_gone;
+}
+
+/* Go on in turns with one that is to be kept. */
+static void keep_one(const struct events_call *begun)
+{
+    struct events_call *call = mem_try_alloc(sizeof(*call));
+    struct broadcast **made = mem_try_alloc(sizeof(struct broadcast *));
+    if (call == NULL || made == NULL) {
+        broadcast_unref(begun->made[0]);
+        mem_free(call);
+        mem_free(made);
+        api_refuse_memory(begun->api.request);
+        return;
+    }
+    *call = *begun;
+    call->made = made;
+    call->made[0] = begun->made[0];
+    call->checked = true;
+    call->settings = api_settings_ref(call->settings);
+    loop_task_init(&call->task, on_turn);
+    hold(call);
+    on_turn(&call->task);
 }
 
 /* The one event that the body is: in this turn, and without memory for a call. */
@@ -197,7 +342,12 @@ static void post_one(struct events_call *call, struct bytes object)
 {
     struct broadcast *one;
     call->made = &one;
-    if (check(call, object)) {
+    if (!check(call, object)) {
+        return;
+    }
+    if (call->keeps) {
+        keep_one(call);
+    } else {
         (void)publish_some(call);
         answer(call);
     }
@@ -232,8 +382,7 @@ static void post_array(const struct events_call *begun, struct bytes array)
     }
     memcpy(call->body, array.at, array.len);
     json_scan_iter_init(&call->iter, bytes_of(call->body, array.len));
-    api_call_hold(&call->api, call->api.request);
-    call->api.request->gone = on_gone;
+    hold(call);
     on_turn(&call->task);
 }
 

@@ -31,6 +31,9 @@ void api_post_events(struct http_request *request, void *context);
 /* api_export.c */
 void api_export(struct http_request *request, void *context);
 
+/* api_history.c */
+void api_room_history(struct http_request *request, void *context);
+
 /* api_inbox.c */
 void api_inbox_counts(struct http_request *request, void *context);
 void api_inbox_erase(struct http_request *request, void *context);

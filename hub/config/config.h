@@ -34,6 +34,7 @@ enum config_room_batching {
     CONFIG_ROOM_BATCHING_ALWAYS,
     CONFIG_ROOM_BATCHING_OFF,
 };
+enum config_room_history { CONFIG_ROOM_HISTORY_OFF, CONFIG_ROOM_HISTORY_STORE };
 enum config_parser { CONFIG_PARSER_JSON, CONFIG_PARSER_MSGPACK };
 enum config_unknown { UNKNOWN_REFUSE, UNKNOWN_RELAY };
 enum config_tls_min { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };

@@ -96,13 +96,14 @@ void hub_room_windows(void *context, struct bytes room, struct room_window_rules
 void hub_room_memory(void *context, struct bytes room, struct room_memory_rules *ret_rules)
 {
     const struct hub_settings *settings = context;
-    if (settings->actors.memory.age_ms == 0 || bytes_starts(room, BYTES("user:"))) {
+    if (bytes_starts(room, BYTES("user:"))) {
         return;
     }
     const struct config_room_type *type = config_room_type(settings->config, room);
     *ret_rules = (struct room_memory_rules){.events = type->replay,
         .bytes = (uint32_t)type->replay_bytes,
-        .age_ms = (uint32_t)type->replay_age_ms};
+        .age_ms = (uint32_t)type->replay_age_ms,
+        .history_ms = type->history == CONFIG_ROOM_HISTORY_STORE ? type->history_age_ms : 0};
 }
 
 bool hub_room_retains(void *context, struct bytes room)

@@ -11,6 +11,7 @@
 #include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
 #include "actors/deliver/shed.h"
+#include "actors/history/room_history.h"
 #include "actors/inbox/announce_queue.h"
 #include "actors/inbox/audience.h"
 #include "actors/inbox/inbox_bus.h"
@@ -195,6 +196,23 @@ static void close_jobs(struct hub_shard *shard)
 static uint64_t count_jobs(const struct hub_shard *shard)
 {
     return shard->shard.jobs != NULL ? jobs_pending(shard->shard.jobs) : 0;
+}
+
+static void open_history(struct hub_shard *shard)
+{
+    shard->shard.history = room_history_create(&shard->shard);
+}
+
+static void close_history(struct hub_shard *shard)
+{
+    if (shard->shard.history != NULL) {
+        room_history_close(shard->shard.history);
+    }
+}
+
+static uint64_t count_history(const struct hub_shard *shard)
+{
+    return shard->shard.history != NULL ? room_history_pending(shard->shard.history) : 0;
 }
 
 static void start_fanouts(struct hub_shard *shard)
@@ -591,6 +609,7 @@ static const struct service table[] = {
         .open = count_presence,
         .last = true},
     {.name = "jobs", .start = open_jobs, .stop = close_jobs, .open = count_jobs},
+    {.name = "history", .start = open_history, .stop = close_history, .open = count_history},
     {.name = "namespaces", .start = start_fanouts},
     {.name = "sequencers",
         .wanted = has_bus,

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "actors/assembly/shard_floors.h"
+#include "actors/history/room_history.h"
 #include "actors/inbox/audience.h"
 #include "actors/inbox/positions.h"
 #include "actors/ingest/ingest_proto.h"
@@ -440,6 +441,8 @@ int hub_shards_stop(struct hub *hub)
         hub->shards[i].shard.positions = NULL;
         jobs_destroy(hub->shards[i].shard.jobs);
         hub->shards[i].shard.jobs = NULL;
+        room_history_destroy(hub->shards[i].shard.history);
+        hub->shards[i].shard.history = NULL;
         values_destroy(hub->shards[i].shard.values);
         hub->shards[i].shard.values = NULL;
         hub_alerts_finish(&hub->shards[i]);

@@ -190,6 +190,7 @@ static struct room_memory_limits memory_limits(const struct config *config)
         if (type->replay > 0 && type->replay_age_ms > limits.age_ms) {
             limits.age_ms = (uint32_t)type->replay_age_ms;
         }
+        limits.history = limits.history || type->history == CONFIG_ROOM_HISTORY_STORE;
     }
     return limits;
 }

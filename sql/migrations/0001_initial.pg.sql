@@ -2875,3 +2875,22 @@ BEGIN
     RETURN NEXT;
 END
 $$;
+
+-- What was said in rooms whose type keeps it. n is the order; slot: of (tenant, room); user_id: who said it, or
+-- empty. Rows are added, and go when they are over.
+CREATE TABLE peal.room_message (
+    slot smallint NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    room text COLLATE "C" NOT NULL,
+    n bigint GENERATED ALWAYS AS IDENTITY,
+    id uuid NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    event bytea NOT NULL,
+    args bytea NOT NULL,
+    at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    PRIMARY KEY (slot, tenant, room, n)
+);
+CREATE UNIQUE INDEX room_message_id ON peal.room_message (slot, id);
+CREATE INDEX room_message_user ON peal.room_message (tenant, user_id, n) WHERE user_id <> '';
+CREATE INDEX room_message_expires ON peal.room_message (expires_at);

@@ -373,3 +373,22 @@ CREATE TABLE device (
     PRIMARY KEY (slot, tenant, user_id, id)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX device_address ON device (address_hash);
+
+-- What was said in rooms whose type keeps it. n is the order; slot: of (tenant, room); user_id: who said it, or
+-- empty.
+CREATE TABLE room_message (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    slot INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    room TEXT NOT NULL,
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    user_id TEXT NOT NULL,
+    event BLOB NOT NULL,
+    args BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX room_message_id ON room_message (slot, id);
+CREATE INDEX room_message_room ON room_message (slot, tenant, room, n);
+CREATE INDEX room_message_user ON room_message (tenant, user_id, n) WHERE user_id <> '';
+CREATE INDEX room_message_expires ON room_message (expires_at);

@@ -215,6 +215,7 @@ const REFUSED = {
     [{ limit: 0 }, 'limit', /1 to 1000/],
     [{ limit: 1001 }, 'limit', /1 to 1000/],
   ],
+  'room:history': [...rooms, [{ roomId: 'public:a' }, undefined, /Not in this room/, 'forbidden']],
   'value:get': [
     [undefined, 'key', KEY],
     [7, 'key', KEY],

@@ -53,6 +53,7 @@ struct fake_store {
     int (*due)(struct store_due *request);
     int (*topics)(struct store_topics *request);
     int (*jobs)(struct store_request *request), (*devices)(struct store_devices *request);
+    int (*history)(struct store_request *request);
 };
 
 /* Inboxes. */
@@ -353,6 +354,11 @@ void fake_store_set_devices(struct fake_store *store, int (*answer)(struct store
     store->devices = answer;
 }
 
+void fake_store_set_history(struct fake_store *store, int (*answer)(struct store_request *request))
+{
+    store->history = answer;
+}
+
 void fake_store_flood(struct fake_store *store)
 {
     store->flood = true;
@@ -375,12 +381,13 @@ static int claim(struct fake_store *store, struct store_claim *request)
 static bool is_write(const struct store_request *request)
 {
     return request->op == STORE_PUT || request->op == STORE_MARK || request->op == STORE_CLAIM ||
-           request->op == STORE_PREFERENCE_WRITE || request->op == STORE_JOB_ADD;
+           request->op == STORE_PREFERENCE_WRITE || request->op == STORE_JOB_ADD ||
+           request->op == STORE_HISTORY_ADD;
 }
 
 static int carry_out(struct fake_store *store, struct store_request *request)
 {
-    switch (request->op) {
+    switch ((unsigned)request->op) {
     case STORE_PUT:
         return put(store, container_of(request, struct store_put, base));
     case STORE_MARK:
@@ -409,6 +416,10 @@ static int carry_out(struct fake_store *store, struct store_request *request)
         return store->topics == NULL
                    ? 0
                    : store->topics(container_of(request, struct store_topics, base));
+    case STORE_HISTORY_ADD:
+    case STORE_HISTORY_SWEEP:
+    case STORE_HISTORY_LIST:
+        return store->history != NULL ? store->history(request) : 0;
     case STORE_JOB_ADD:
         return store->jobs != NULL
                    ? store->jobs(request)
@@ -427,31 +438,7 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_DEVICE_REMOVE:
     case STORE_DEVICE_LIST:
         return store->devices(container_of(request, struct store_devices, base));
-    case STORE_GET:
-    case STORE_PAGE:
-    case STORE_TEXTS:
-    case STORE_ROWS:
-    case STORE_PICK:
-    case STORE_COUNTS:
-    case STORE_SWEEP:
-    case STORE_EDIT:
-    case STORE_RESCHEDULE:
-    case STORE_FORGET:
-    case STORE_WITNESS_RAISE:
-    case STORE_WITNESS_READ:
-    case STORE_EPOCH:
-    case STORE_NOTE:
-    case STORE_PING:
-    case STORE_SUMMARY:
-    case STORE_SUMMARY_SWEEP:
-    case STORE_RETAIN:
-    case STORE_AUDIENCE_POST:
-    case STORE_AUDIENCE_SWEEP:
-    case STORE_RETRACT:
-    case STORE_REVISE:
-    case STORE_SUBSCRIBE:
-    case STORE_SUBSCRIBERS:
-    case STORE_OP_COUNT:
+    default:
         break;
     }
     CHECK(false);

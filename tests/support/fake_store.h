@@ -85,6 +85,9 @@ void fake_store_set_jobs(struct fake_store *store, int (*answer)(struct store_re
 /* The same for those about devices. */
 void fake_store_set_devices(struct fake_store *store, int (*answer)(struct store_devices *request));
 
+/* The same for requests about what was said in rooms; else nothing is kept, and all is well. */
+void fake_store_set_history(struct fake_store *store, int (*answer)(struct store_request *request));
+
 /* How many jobs were added, with this payload; NULL: with any. Without a hook each key adds one. */
 size_t fake_store_jobs(const struct fake_store *store, const char *payload);
 

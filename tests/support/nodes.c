@@ -10,6 +10,7 @@
 
 #include "actors/assembly/shard_floors.h"
 #include "actors/deliver/fanout.h"
+#include "actors/history/room_history.h"
 #include "actors/inbox/audience.h"
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/positions.h"
@@ -105,6 +106,9 @@ static void room_memory(void *context, struct bytes room, struct room_memory_rul
         *ret_rules = (struct room_memory_rules){
             .events = options->replay, .bytes = 1 << 20, .age_ms = node->config.memory.age_ms};
     }
+    if (bytes_starts(room, BYTES("said:"))) {
+        ret_rules->history_ms = 60000;
+    }
 }
 
 static const struct rate plenty = {.burst = 1000000, .per_minute = 60000000};
@@ -155,7 +159,8 @@ static struct actor_config make_config(const struct nodes *nodes, const char *na
         .memory = {.age_ms = nodes->options.replay == 0     ? 0
                              : nodes->options.replay_ms > 0 ? nodes->options.replay_ms
                                                             : 60000,
-            .bytes = nodes->options.memory_bytes > 0 ? nodes->options.memory_bytes : 1 << 24},
+            .bytes = nodes->options.memory_bytes > 0 ? nodes->options.memory_bytes : 1 << 24,
+            .history = nodes->options.history},
         .retain = {.bytes = nodes->options.retain_bytes,
             .names = 100,
             .age_ms = UINT64_C(7) * 86400000,
@@ -205,6 +210,9 @@ static void start_shard(struct nodes *nodes, unsigned node_number, unsigned numb
     }
     if (nodes->options.presence) {
         at->shard.presence = presence_create(&at->shard);
+    }
+    if (nodes->options.history) {
+        at->shard.history = room_history_create(&at->shard);
     }
     at->shard.positions = positions_create(&at->shard);
     at->shard.audience = audience_create(&at->shard);
@@ -259,8 +267,13 @@ void nodes_stop(struct nodes *nodes, unsigned number)
     for (unsigned i = 0; i < nodes->options.shards; i++) {
         struct shard *shard = &node->shards[i].shard;
         det_sched_on(node->det, i);
+        if (shard->history != NULL) {
+            room_history_close(shard->history);
+        }
         fake_store_hold(shard->store, false);
         fake_store_drain(shard->store);
+        room_history_destroy(shard->history);
+        shard->history = NULL;
         gather_stop(shard);
         presence_destroy(shard->presence);
         shard->presence = NULL;

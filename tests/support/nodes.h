@@ -47,6 +47,7 @@ struct nodes_options {
     uint32_t replay_ms; /* for how long; 0: a minute */
     uint32_t memory_bytes; /* of all of them; 0: a lot */
     uint32_t retain_bytes; /* of last values; 0: none is kept */
+    bool history; /* what is said in rooms called "said:…" is kept in the store, for a minute */
     uint32_t partitions;
     enum batching_mode batching;
 };

@@ -106,6 +106,7 @@ static const struct {
         200},
     {"GET", POSTS "/{}", "read", true, POSTS "/" NOBODYS, NULL, 404},
     {"GET", "/api/v1/rooms/{}", "read", false, "/api/v1/rooms/public:a", NULL, 200},
+    {"GET", "/api/v1/rooms/{}/history", "read", false, "/api/v1/rooms/public:a/history", NULL, 404},
     {"GET", "/api/v1/rooms/{}/members", "read", false, "/api/v1/rooms/public:a/members", NULL, 200},
     {"GET", "/api/v1/rooms/{}/position", "read", false, "/api/v1/rooms/public:a/position", NULL,
         404},
@@ -315,11 +316,7 @@ static const struct {
     {"GET", "/api/v1/users/a%2Fb/counts", NULL, 422, "invalid_field", "user", "1 to 128 bytes"},
     {"GET", "/api/v1/users/ann/counts?tenant=a%2Fb", NULL, 422, "invalid_field", "tenant",
         "1 to 128 bytes"},
-    {"GET", "/api/v1/rooms/a%00", NULL, 422, "invalid_field", "room", "1 to 200 bytes"},
-    {"GET", "/api/v1/rooms/a%00/members", NULL, 422, "invalid_field", "room", "1 to 200 bytes"},
-    {"GET", "/api/v1/rooms/a%00/position", NULL, 422, "invalid_field", "room", "1 to 200 bytes"},
-    {"GET", "/api/v1/rooms/r/position", NULL, 404, "not_found", "room", "have no memory"},
-    {"GET", "/api/v1/rooms/r/members?limit=101", NULL, 422, "invalid_field", "limit", NULL},
+#include "tests/unit/hub/api_rooms.def"
     {"GET", "/api/v1/topics?limit=1001", NULL, 422, "invalid_field", "limit", "1 to 1000"},
     {"POST", INBOX "/reed", "{\"upTo\":1}", 404, "not_found", NULL, NULL},
     {"POST", INBOX "/read", "", 400, "bad_request", NULL, "no JSON"},
@@ -609,8 +606,9 @@ Test(api, a_key_of_a_tenant_acts_for_it_alone)
     ask(red, "POST", POSTS, "{" USER ",\"tenant\":\"blue\"}");
     expect_refusal(403, "forbidden", "tenant", "another tenant in a post");
     static const char *const others[] = {INBOX "?tenant=blue", "/api/v1/rooms/public:a?tenant=blue",
-        "/api/v1/rooms/public:a/members?tenant=blue", "/api/v1/rooms/public:a/position?tenant=blue",
-        "/api/v1/topics?tenant=blue", "/api/v1/users/ann/preferences?tenant=blue"};
+        "/api/v1/rooms/public:a/history?tenant=blue", "/api/v1/rooms/public:a/members?tenant=blue",
+        "/api/v1/rooms/public:a/position?tenant=blue", "/api/v1/topics?tenant=blue",
+        "/api/v1/users/ann/preferences?tenant=blue"};
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         ask(red, "GET", others[i], NULL);
         expect_refusal(403, "forbidden", "tenant", others[i]);
