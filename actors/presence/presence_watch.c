@@ -33,7 +33,7 @@ struct watched {
     struct list follows; /* presence_follow.link */
     uint64_t due_ms; /* it lingers until then; 0: it does not */
     uint8_t shown; /* enum presence_shown */
-    bool ended; /* a place has: it does not linger */
+    bool ended; /* a place may have: it does not linger */
     size_t key_len;
     char key[];
 };
@@ -41,10 +41,9 @@ struct watched {
 /* What is heard of a part. */
 struct heard_part {
     struct list watched; /* watched.part_link */
-    uint64_t changes; /* the number of the last one heard of; 0: none */
-    uint64_t missing; /* what was said to be the last one, and was not heard yet; 0: nothing */
+    uint64_t changes; /* the number of the last one heard of; 0: not known, or there was none */
+    uint64_t missing; /* what was said to be the last one, where another was heard; 0: nothing */
     uint64_t places; /* of the view, as last known */
-    uint64_t nodes;
 };
 
 /* What is asked; it outlives the watch, which is NULL then. */
@@ -354,7 +353,7 @@ static void on_message(void *context, struct bytes channel, struct bytes payload
         !bus_origin_is_ours(shard, "presence", bytes_str(shard->config->epoch), version)) {
         return;
     }
-    if (part->changes != 0 && changes > part->changes + 1) {
+    if (changes != part->changes + 1) {
         doubt(watch, part, false);
     }
     part->changes = changes;
@@ -377,18 +376,22 @@ static void on_subscribed(void *context, struct bytes channel)
 static const struct bus_events bus_events = {
     .on_subscribed = on_subscribed, .on_message = on_message};
 
-/* Whether messages were lost: what the last one is was said twice, and it has not come yet. */
+/*
+ * Whether messages may have been lost: they are counted from here on; or what the last one is was
+ * said twice, and it has not come yet, or a later one has, of a Redis that has gone back since.
+ */
 static bool has_missed(struct heard_part *part, uint64_t changes)
 {
-    if (part->changes == 0) {
-        part->changes = changes;
-    }
-    if (changes <= part->changes) {
+    uint64_t said = part->missing;
+    bool begins = part->changes == 0;
+    bool twice =
+        said != 0 && (changes > part->changes ? said > part->changes : said < part->changes);
+    if (changes == part->changes) {
         part->missing = 0;
         return false;
     }
-    if (part->missing == 0 || part->changes >= part->missing) {
-        part->missing = changes;
+    part->missing = changes;
+    if (!begins && !twice) {
         return false;
     }
     part->changes = changes;
@@ -399,16 +402,14 @@ void presence_watch_viewed(struct presence_watch *watch, const struct presence_p
 {
     struct heard_part *heard = &watch->parts[part->number];
     const struct presence_view *view = &part->view;
-    bool steady = part->told_number > STEADY;
-    bool ended = steady && (view->ended > 0 || view->nodes < heard->nodes);
     bool other = view->places != heard->places || part->told_number == 1;
+    bool ended = other && part->told_number > STEADY;
     heard->places = view->places;
-    heard->nodes = view->nodes;
     if (part->told_number == 1) {
         heard->changes = 0; /* it may be another Redis */
     }
     if (!list_empty(&heard->watched) && (has_missed(heard, view->changes) || other)) {
-        doubt(watch, heard, ended && other);
+        doubt(watch, heard, ended);
     }
 }
 

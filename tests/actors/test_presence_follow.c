@@ -418,6 +418,27 @@ Test(presence_follow, phones_that_flap_make_no_event)
     }
 }
 
+/* Which number the last message had is not known yet. */
+Test(presence_follow, what_is_lost_right_after_subscribing_is_noticed)
+{
+    begin(NODES);
+    leave(&followers[0]);
+    disconnect(&devices[1]);
+    wait(2 * LINGER_MS);
+    enter(&followers[0], 0);
+    for (unsigned i = 0; i < 100 && followers[0].told[1] == 0; i++) {
+        wait(1);
+    }
+    fake_redis_lose(nodes->redis, 1);
+    connect(&devices[1], 1, 1);
+    nodes_advance(nodes, 2 * PRESENCE_GATHER_MS);
+    nodes_settle(nodes);
+    fake_redis_lose(nodes->redis, 0);
+    wait(3 * PRESENCE_RENEW_MS);
+    check_all(0);
+    tear_down();
+}
+
 Test(presence_follow, the_users_of_a_dead_node_do_not_linger)
 {
     begin(NODES);
