@@ -175,9 +175,12 @@ void recovery_place(const struct socket *socket, struct builder *out)
 {
     char text[REPLAY_OFFSET_MAX];
     const struct recoverable *found = find(socket);
+    const struct recovery *kept = recovery_kept_of(socket->fanout);
     if (found != NULL) {
         const struct replay *replay = found->recovery->replay;
         builder_add(out, replay_write_offset(replay, replay_last(replay), text));
+    } else if (!kept->recovers && kept->rooms != NULL) { /* where it stands in all of its rooms */
+        builder_add(out, replay_write_offset(kept->replay, room_memory_here(kept->rooms), text));
     }
 }
 

@@ -3,9 +3,11 @@
  * stream_app - what Peal's application gives to clients that only listen.
  *
  * A place is "1;EPOCH;REV", where the inbox stands in which store, or "1;;", where that is not
- * asked for; none is told before it is known. Where "/" recovers sockets, it goes on with
- * ";PID;OFFSET;ROOMS": the socket, how far it was told, and a sum of the rooms that were asked for,
- * since only one with the same goes on. It comes back from whoever likes to make one up, so it
+ * asked for; none is told before it is known, and all rooms have answered. Where "/" recovers
+ * sockets it goes on with ";PID;OFFSET;ROOMS": the socket, how far it was told, and a sum of the
+ * rooms that were asked for, since only one with the same goes on. PID is empty where sockets are
+ * not recovered but rooms have a memory, and all of them were joined: then each is joined behind
+ * OFFSET, and the sum is of the store, too. It comes back from whoever likes to make one up, so it
  * gives no right.
  */
 #include "hub/node/stream_app.h"
@@ -14,13 +16,17 @@
 #include <string.h>
 
 #include "actors/deliver/call.h"
+#include "actors/deliver/fanout.h"
 #include "actors/inbox/feed.h"
 #include "actors/recover/recovery.h"
+#include "actors/recover/room_replay.h"
 #include "actors/shard.h"
 #include "actors/user/user.h"
+#include "actors/wire_name.h"
 #include "codec/base/map.h"
 #include "codec/json_scan.h"
 #include "codec/json_write.h"
+#include "codec/names.h"
 #include "codec/server_events.h"
 
 #define PLACE_FORM "1;"
@@ -68,10 +74,14 @@ static struct place read_place(struct bytes text)
 
 enum { SUM_LEN = 16 };
 
-/* The same on every node: any of them may be the one that reads it. */
-static struct bytes sum_rooms(struct bytes rooms, char at[SUM_LEN + 1])
+/* The same on every node: any of them may be the one that reads it. `epoch`: NULL, or a text. */
+static struct bytes sum_rooms(struct bytes rooms, const char *epoch, char at[SUM_LEN + 1])
 {
-    snprintf(at, SUM_LEN + 1, "%016llx", (unsigned long long)hash_unseeded(rooms));
+    uint64_t sum = hash_unseeded(rooms);
+    if (epoch != NULL) {
+        sum = sum * 31 + hash_unseeded(bytes_str(epoch));
+    }
+    snprintf(at, SUM_LEN + 1, "%016llx", (unsigned long long)sum);
     return bytes_of(at, SUM_LEN);
 }
 
@@ -80,14 +90,47 @@ void stream_app_claim(const struct app_wishes *wishes, struct recovery_claim *cl
     char at[SUM_LEN + 1];
     const struct place place = read_place(wishes->place);
     bool fits = place.pid.len <= PID_MAX && place.offset.len <= OFFSET_MAX;
-    if (fits && bytes_eq(place.rooms, sum_rooms(wishes->rooms, at))) {
+    if (fits && bytes_eq(place.rooms, sum_rooms(wishes->rooms, NULL, at))) {
         claim->pid = place.pid;
         claim->offset = place.offset;
     }
     claim->one_way = true;
 }
 
-/* What a later socket goes on with. False: it is not known, since `socket` is closing. */
+/* Take the next of names that have a '\n' behind each. */
+static bool next_name(struct bytes *names, struct bytes *ret_name)
+{
+    const char *end = names->len > 0 ? memchr(names->at, '\n', names->len) : NULL;
+    if (end == NULL) {
+        return false;
+    }
+    *ret_name = bytes_of(names->at, (size_t)(end - names->at));
+    *names = bytes_skip(*names, ret_name->len + 1);
+    return true;
+}
+
+static struct bytes wire_of(const struct socket *socket, struct bytes room, char at[WIRE_NAME_MAX])
+{
+    return wire_name_room(identity_space(socket->identity), room, at);
+}
+
+/* Whether `socket` is in all rooms that were asked for; of one that it lacks no place is true. */
+static bool has_rooms(const struct socket *socket, struct bytes rooms)
+{
+    char at[WIRE_NAME_MAX];
+    for (struct bytes room; next_name(&rooms, &room);) {
+        if (names_check_room(room) != 0 || socket->fanout == NULL ||
+            fanout_membership(socket->fanout, socket, wire_of(socket, room, at)) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * What a later socket goes on with, or one that joins the same rooms; nothing where they do not go
+ * on. False: it is not known, since `socket` is closing.
+ */
 static bool write_socket(
     struct socket *socket, const struct app_wishes *wishes, struct builder *out)
 {
@@ -96,13 +139,18 @@ static bool write_socket(
     struct builder offset = {0};
     socket_place(socket, &offset);
     bool known = pid.len == 0 || builder_bytes(&offset).len > 0;
-    if (pid.len > 0 && known) {
+    bool goes_on = pid.len > 0 || (wishes->rooms.len > 0 && has_rooms(socket, wishes->rooms));
+    if (goes_on && builder_bytes(&offset).len > 0) {
         builder_byte(out, ';');
         builder_add(out, pid);
         builder_byte(out, ';');
         builder_add(out, builder_bytes(&offset));
         builder_byte(out, ';');
-        builder_add(out, sum_rooms(wishes->rooms, at));
+        const char *epoch = pid.len > 0 ? NULL : socket->shard->config->epoch;
+        builder_add(out, sum_rooms(wishes->rooms, epoch, at));
+    }
+    if (builder_failed(&offset)) {
+        known = false;
     }
     builder_reset(&offset);
     return known;
@@ -113,6 +161,9 @@ void stream_app_place(
 {
     uint64_t rev;
     (void)context;
+    if (socket->joins > 0) {
+        return; /* what it has of a room that has not answered is not known */
+    }
     if (!wishes->inbox) {
         builder_str(out, PLACE_FORM ";");
     } else if (feed_place(socket, &rev)) {
@@ -128,24 +179,19 @@ void stream_app_place(
 
 /* --- what is asked for --------------------------------------------------------------------- */
 
-/* Take the next of names that have a '\n' behind each. */
-static bool next_name(struct bytes *names, struct bytes *ret_name)
-{
-    const char *end = names->len > 0 ? memchr(names->at, '\n', names->len) : NULL;
-    if (end == NULL) {
-        return false;
-    }
-    *ret_name = bytes_of(names->at, (size_t)(end - names->at));
-    *names = bytes_skip(*names, ret_name->len + 1);
-    return true;
-}
-
-/* As a client of /ws asks for it. */
-static void join(struct socket *socket, struct bytes room)
+/* As a client of /ws asks for it; `since`: with a place that it says it has reached. */
+static void join(struct socket *socket, struct bytes room, const struct place *place, bool since)
 {
     struct builder call = {0};
     builder_str(&call, "[\"join_room\",{\"roomId\":");
     json_scan_write_string(&call, room);
+    if (since) {
+        builder_str(&call, ",\"since\":{\"epoch\":");
+        json_scan_write_string(&call, bytes_str(socket->shard->config->epoch));
+        builder_str(&call, ",\"offset\":");
+        json_scan_write_string(&call, place->offset);
+        builder_byte(&call, '}');
+    }
     builder_str(&call, "}]");
     if (builder_failed(&call)) {
         socket_missed(socket);
@@ -153,6 +199,33 @@ static void join(struct socket *socket, struct bytes room)
         user_event(socket, builder_bytes(&call), NULL, NULL, 0);
     }
     builder_reset(&call);
+}
+
+/* Whether the place says how far the client has come in the rooms that it asks for. */
+static bool names_rooms(
+    const struct socket *socket, const struct place *place, const struct app_wishes *wishes)
+{
+    char at[SUM_LEN + 1];
+    const char *epoch = socket->shard->config->epoch;
+    return place->pid.len == 0 && place->offset.len > 0 && place->offset.len <= OFFSET_MAX &&
+           bytes_eq(place->rooms, sum_rooms(wishes->rooms, epoch, at));
+}
+
+/* Those of the rooms of which nothing is remembered; with `since` joining says it of the others. */
+static void write_forgetful(
+    const struct socket *socket, struct bytes rooms, bool since, struct builder *out)
+{
+    char at[WIRE_NAME_MAX];
+    char offset_at[REPLAY_OFFSET_MAX];
+    for (struct bytes room; next_name(&rooms, &room);) {
+        bool told =
+            since && names_check_room(room) == 0 &&
+            room_replay_position(socket->fanout, wire_of(socket, room, at), offset_at).len > 0;
+        if (!told) {
+            builder_add(out, room);
+            builder_byte(out, '\n');
+        }
+    }
 }
 
 /* Go on with the inbox where the client left it. */
@@ -168,15 +241,20 @@ void stream_app_listen(void *context, struct socket *socket, const struct app_wi
     (void)context;
     bool goes_on = place.pid.len > 0 && bytes_eq(place.pid, socket_pid(socket));
     bool lacks_inbox = wishes->inbox && !place.has_inbox;
+    bool since = names_rooms(socket, &place, wishes);
     if (wishes->place.len > 0 && (!goes_on || lacks_inbox)) {
-        call_emit(socket, server_events_missed(wishes->rooms, lacks_inbox));
+        struct builder lost = {0};
+        write_forgetful(socket, wishes->rooms, since, &lost);
+        call_emit(socket,
+            builder_failed(&lost) ? NULL : server_events_missed(builder_bytes(&lost), lacks_inbox));
+        builder_reset(&lost);
     }
     if (wishes->inbox && place.has_inbox && !socket->closing) {
         resume(socket, &place);
     }
     struct bytes rooms = wishes->rooms;
     for (struct bytes room; !socket->closing && next_name(&rooms, &room);) {
-        join(socket, room);
+        join(socket, room, &place, since);
     }
 }
 

@@ -16,6 +16,7 @@ const CONFIG = `
 origins = {"https://shop.example"}
 log { level = debug }
 bus { recheck = 1s }
+room_type "kept" { access = {"any"} replay = 1000 }
 `;
 // Closed and stopped at the end, whatever became of their tests:
 const clients = [];
@@ -173,6 +174,38 @@ describe('coming back', () => {
     await stream.close();
   });
 
+  test('rooms with a memory go on, too, on another node, after kill -9', async () => {
+    const victim = await start();
+    const stream = new StreamClient([victim.url, hubs[1].url], {
+      token: victim.token('kept'), query: 'rooms=kept:r,kept:q', returns: true,
+    }).open();
+    clients.push(stream);
+    await until(() => stream.of('room_joined').length === 2, 'both are joined');
+    const heard = () => stream.of('update').map(({ n }) => n);
+    let sent = 0;
+    const send = async (count) => {
+      for (let i = 0; i < count; i++) {
+        const { status } = await emit(i % 3 ? 'kept:r' : 'kept:q', 'update', [{ n: sent++ }], hubs[1]);
+        assert.equal(status, 202);
+      }
+    };
+    await send(50);
+    await until(() => heard().length === 50, 'all have come');
+    const sending = send(200);
+    await until(() => heard().length > 80, 'some have come');
+    await victim.kill();
+    await sending;
+    await until(() => new Set(heard()).size === 250, () => `all have come: ${heard().length}`);
+    assert.equal(heard().length, 250, 'nothing twice');
+    for (const rest of [[0], [1, 2]]) { // of each room, in order
+      const own = heard().filter((n) => rest.includes((n < 50 ? n : n - 50) % 3));
+      assert.deepEqual(own, own.toSorted((a, b) => a - b));
+    }
+    assert.deepEqual(stream.of('hub:missed').map(({ rooms }) => rooms), [[]], 'no room: what went to the user or all');
+    assert.deepEqual(stream.of('room_joined').map(({ recovered }) => recovered), [undefined, undefined, true, true]);
+    await stream.close();
+  });
+
   test('from a node that drains, when that says, elsewhere', async () => {
     const victim = await start();
     const stream = listen([victim, hubs[0]], 'drained', { returns: true });
@@ -274,7 +307,7 @@ describe('Chromium', () => {
   }
 
   // A page whose EventSource of `user` listens through `balancer`; its inbox is known.
-  async function open(balancer, user) {
+  async function open(balancer, user, rooms = '') {
     const page = await browser.newPage();
     await page.goto(`${balancer.url}/api/v1/nothing`); // any page of that origin
     await page.evaluate((query) => {
@@ -284,7 +317,7 @@ describe('Chromium', () => {
       globalThis.source = source;
       source.onopen = () => globalThis.opened++;
       source.onmessage = ({ data }) => globalThis.packets.push(...JSON.parse(data));
-    }, `inbox=1&token=${hubs[0].token(user)}`);
+    }, `inbox=1&rooms=${rooms}&token=${hubs[0].token(user)}`);
     const hasBegun = () => page.evaluate(() => globalThis.packets.some(([name]) => name === 'hub:ready'));
     await until(hasBegun, 'its inbox is known'); // what was posted before is in its `unread`
     return page;
@@ -296,10 +329,15 @@ describe('Chromium', () => {
   test('EventSource goes on over the death of a node: nothing missing, nothing twice', async () => {
     const victim = await start();
     const balancer = await balance(victim);
-    const page = await open(balancer, 'chrome');
+    const page = await open(balancer, 'chrome', 'kept:page');
     assert.equal(await victim.metric('peal_streams'), 1, 'it listens to the one that dies');
+    const seen = (name) => page.evaluate((which) => globalThis.packets.filter(([event]) => event === which).map(([, body]) => body), name);
+    await until(async () => (await seen('room_joined')).length === 1, 'it is in the room');
     const posting = (async () => {
-      for (const title of numbers(150)) await post('chrome', title, hubs[1]);
+      for (const title of numbers(150)) {
+        await post('chrome', title, hubs[1]);
+        await emit('kept:page', 'update', [title], hubs[1]);
+      }
     })();
     await until(async () => (await titles(page)).length > 10, 'some have come');
     balancer.targets = [hubs[0].address];
@@ -307,6 +345,8 @@ describe('Chromium', () => {
     await posting;
     await until(async () => (await titles(page)).includes('n149'), 'all have come');
     assert.deepEqual(await titles(page), numbers(150));
+    await until(async () => (await seen('update')).includes('n149'), 'of the room, too');
+    assert.deepEqual(await seen('update'), numbers(150));
     assert.equal(await page.evaluate(() => globalThis.opened), 2);
     await page.evaluate(() => globalThis.source.close());
     await page.close();

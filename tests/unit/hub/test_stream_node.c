@@ -343,6 +343,66 @@ Test(stream_node, where_sockets_recover_rooms_go_on_where_they_were)
     node_rig_stop(&rig);
 }
 
+Test(stream_node, rooms_with_a_memory_go_on_where_they_were)
+{
+    static const char *const query = "rooms=public:a,chat:b";
+    node_rig_start(&rig, KEYS "room_type \"public\" { access = {\"any\"} replay = 5 }\n"
+                              "room_type \"chat\" { access = {\"any\"} }\n");
+    listen_to(query, "");
+    expect_text("[\"room_joined\",{\"roomId\":\"public:a\"");
+    expect_text("[\"room_joined\",{\"roomId\":\"chat:b\"");
+    emit(1);
+    expect_text("{\"n\":1}");
+    leave();
+    for (unsigned i = 2; i < 6; i++) {
+        emit(i);
+    }
+    listen_to(query, "");
+    expect_text("[\"hub:missed\",{\"rooms\":[\"chat:b\"],\"inbox\":false}]");
+    expect_text("\"recovered\":true");
+    emit(6);
+    expect_text("{\"n\":6}");
+    for (unsigned i = 1; i <= 6; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "{\"n\":%u}", i);
+        cr_expect_eq(count(text), i == 1 ? 0 : 1, "%s in\n%s", text, listener.text);
+    }
+    leave();
+    for (unsigned i = 7; i < 13; i++) { /* more than are remembered */
+        emit(i);
+    }
+    listen_to(query, "");
+    expect_text("\"recovered\":false");
+    cr_expect_eq(count("[\"update\""), 0, "%s", listener.text);
+    leave();
+    emit(13);
+    listen_to("rooms=public:a", ""); /* other rooms: nothing is known of them */
+    expect_text("[\"hub:missed\",{\"rooms\":[\"public:a\"],\"inbox\":false}]");
+    expect_text("[\"room_joined\",{\"roomId\":\"public:a\"");
+    cr_expect_eq(count("{\"n\":13}"), 0, "%s", listener.text);
+    leave();
+    node_rig_stop(&rig);
+}
+
+Test(stream_node, of_a_room_that_it_is_not_in_no_place_is_told)
+{
+    node_rig_start(&rig,
+        KEYS "room_type \"public\" { access = {\"any\"} replay = 5 }\n"
+             "room_type \"tiny\" { access = {\"any\"} replay = 5 max_members = 1 }\n");
+    listen_to("rooms=tiny:a", "");
+    expect_text("[\"room_joined\",{\"roomId\":\"tiny:a\"");
+    int first = listener.fd;
+    listen_to("rooms=tiny:a,public:a", "");
+    expect_text("\"message\":\"Room is full\"");
+    expect_text("[\"room_joined\",{\"roomId\":\"public:a\"");
+    emit(1);
+    expect_text("{\"n\":1}");
+    leave();
+    cr_expect_str_eq(listener.id, "1;;", "%s", listener.text);
+    close(first);
+    node_rig_stop(&rig);
+}
+
 Test(stream_node, a_request_for_the_head_takes_nothing_away)
 {
     static const char *const query = "rooms=public:a";
