@@ -10,6 +10,7 @@
 #include "actors/presence/presence_scripts.h"
 #include "actors/shard.h"
 #include "codec/base/status.h"
+#include "codec/bus_version.h"
 
 enum { HEAD = 6, FIELDS = 3 }; /* of an answer, and of a version in it */
 
@@ -42,6 +43,17 @@ static bool is_view(const struct bus_reply *reply)
     return good;
 }
 
+/*
+ * Whether places that say this version count. Those of the next one are of a node that was alone
+ * when it wrote them: it writes them anew within a second, for us, and nobody is to be told.
+ */
+static bool counts(struct shard *shard, const struct bus_reply *version)
+{
+    return version->integer != (int64_t)bus_version + 1 &&
+           bus_origin_is_ours(
+               shard, "presence", bytes_str(shard->config->epoch), (uint64_t)version->integer);
+}
+
 int presence_view_read(struct shard *shard, const struct bus_reply *reply,
     struct presence_view *ret_view, struct builder *ended)
 {
@@ -60,8 +72,7 @@ int presence_view_read(struct shard *shard, const struct bus_reply *reply,
         .ended = (uint64_t)reply->items[3]->integer,
         .places = (uint64_t)reply->items[4]->integer};
     for (size_t i = HEAD; i < reply->count; i += FIELDS) {
-        if (bus_origin_is_ours(shard, "presence", bytes_str(shard->config->epoch),
-                (uint64_t)reply->items[i]->integer)) {
+        if (counts(shard, reply->items[i])) {
             view.nodes += (uint64_t)reply->items[i + 1]->integer;
             view.connections += (uint64_t)reply->items[i + 2]->integer;
         }
