@@ -26,6 +26,7 @@ enum { SOCKET_SID_LEN = 23, SOCKET_ADDRESS_MAX = 46 };
 /* What is known of the request with which a session began. */
 struct socket_handshake {
     uint64_t issued_ms; /* wall clock */
+    uint64_t heard_ms; /* the same: when its client last showed that it is there; 0: not known */
     const char *transport; /* "polling" or "websocket" of Engine.IO; NULL: plain WebSocket */
     bool cross_domain; /* it named an Origin */
     char address[SOCKET_ADDRESS_MAX]; /* of the client; NUL-terminated */

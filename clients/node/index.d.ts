@@ -180,6 +180,20 @@ export interface Page<Item> {
   next: string | null;
 }
 
+/** One namespace of a connection; `rooms` are the first 20 of `roomCount`. */
+export interface Connection {
+  sid: string;
+  userId: string;
+  node: string;
+  namespace: string;
+  transport: 'websocket' | 'polling' | 'plain' | 'stream';
+  address: string;
+  since: string | null;
+  lastHeard: string | null;
+  roomCount: number;
+  rooms: string[];
+}
+
 export interface NumberedPage<Item> {
   items: Item[];
   pagination: {
@@ -612,6 +626,10 @@ export class PealServer {
   devices(user: string, options?: CallOptions): Promise<Device[]>;
   export<Data = unknown>(user: string, options?: CallOptions): AsyncGenerator<ExportLine<Data>, void, undefined>;
   members(room: string, query?: PageQuery, options?: CallOptions): Promise<Page<{ userId: string; sockets: number }> & { complete: boolean }>;
+  rooms(query?: PageQuery & { prefix?: string }, options?: CallOptions):
+    Promise<Page<{ roomId: string; connections: number; nodes: number }> & { complete: boolean }>;
+  connections(query?: PageQuery & { user?: string; room?: string; node?: string }, options?: CallOptions):
+    Promise<Page<Connection> & { complete: boolean }>;
   history(room: string, query?: { before?: string; limit?: number }, options?: CallOptions):
     Promise<{ messages: { id: string; userId?: string; event: string; args: unknown[]; at: string }[]; next: string | null }>;
   summary(query?: { days?: number }, options?: CallOptions):
@@ -629,6 +647,7 @@ export class PealServer {
   /** Scope `admin`. */
   eraseInbox(user: string, options?: CallOptions): Promise<Marked>;
   eraseUser(user: string, options?: CallOptions): Promise<{ erased: Record<string, number> }>;
+  disconnectOne(sid: string, options?: CallOptions): Promise<{ accepted: true; connections: number }>;
   disconnect(user: string, options?: CallOptions): Promise<{ accepted: true }>;
 
   /** Every item of what has pages with `next`. */

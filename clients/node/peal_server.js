@@ -280,6 +280,20 @@ export class PealServer {
     return this.#read(`/api/v1/rooms/${segment('room', room)}/members`, query, how);
   }
 
+  // Rooms in which somebody is, and who is connected, on all nodes: {items, next, complete}.
+  rooms(query, how) {
+    return this.#read('/api/v1/rooms', query, how);
+  }
+
+  connections(query, how) {
+    return this.#read('/api/v1/connections', query, how);
+  }
+
+  // End one connection, wherever it is; rejects with not_found where there is none. Not repeated: a second one would say so.
+  disconnectOne(sid, how) {
+    return this.#ask('POST', `/api/v1/connections/${segment('sid', sid)}/disconnect`, how);
+  }
+
   // What was said in a room whose type keeps it: {messages, next}, the oldest first; `before: next` for the page before.
   history(room, query, how) {
     return this.#read(`/api/v1/rooms/${segment('room', room)}/history`, query, how);

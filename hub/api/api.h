@@ -19,4 +19,7 @@
 extern const struct http_route api_routes[];
 extern const size_t api_route_count;
 
+/* The route of the cluster's listener: what another node asks for its lists. */
+extern const struct http_route api_roll_route;
+
 #endif

@@ -28,6 +28,11 @@ void api_edit_erase(struct http_request *request, void *context);
 /* api_events.c */
 void api_post_events(struct http_request *request, void *context);
 
+/* api_roll.c */
+void api_roll_connections(struct http_request *request, void *context);
+void api_roll_end(struct http_request *request, void *context);
+void api_roll_rooms(struct http_request *request, void *context);
+
 /* api_export.c */
 void api_export(struct http_request *request, void *context);
 

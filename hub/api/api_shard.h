@@ -21,6 +21,7 @@ struct jwt;
 struct loop;
 struct name_counts;
 struct name_rates;
+struct node_polls;
 struct origin_list;
 struct read_cache;
 
@@ -56,6 +57,7 @@ struct api_shard {
     struct api_settings *settings; /* the latest */
     struct jwt *jwt; /* NULL: no token is taken */
     struct read_cache *cache; /* answers to reads of inboxes */
+    struct node_polls *polls; /* asks the other nodes; NULL: there are none, or the node ends */
 };
 
 /* The shard that a request is served on. */

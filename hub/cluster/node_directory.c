@@ -197,6 +197,57 @@ void node_directory_take_back(struct node_question *question)
     list_remove(&question->link);
 }
 
+/* The tag that a member of the roster begins with. */
+static bool read_tag(struct bytes member, uint16_t *ret_tag)
+{
+    enum { DIGITS = 4 };
+    unsigned tag = 0;
+    if (member.len <= DIGITS || member.at[DIGITS] != ' ') {
+        return false;
+    }
+    for (size_t i = 0; i < DIGITS; i++) {
+        const char *digits = "0123456789abcdef";
+        const char *digit = member.at[i] != '\0' ? strchr(digits, member.at[i]) : NULL;
+        if (digit == NULL) {
+            return false;
+        }
+        tag = tag << 4 | (unsigned)(digit - digits);
+    }
+    *ret_tag = (uint16_t)tag;
+    return true;
+}
+
+static void on_roster(void *context, int status, const struct bus_reply *reply)
+{
+    struct node_census *census = context;
+    uint16_t tags[NODE_DIRECTORY_MAX];
+    size_t count = 0;
+    bool complete = true;
+    if (status != 0 || reply->type != BUS_ARRAY) {
+        census->fn(
+            census, status == STATUS_CANCELLED ? status : STATUS_UNAVAILABLE, NULL, 0, false);
+        return;
+    }
+    for (size_t i = 0; i < reply->count && complete; i++) {
+        uint16_t tag;
+        if (reply->items[i]->type == BUS_STRING && read_tag(reply->items[i]->text, &tag)) {
+            complete = count < NODE_DIRECTORY_MAX;
+            if (complete) {
+                tags[count++] = tag;
+            }
+        }
+    }
+    census->fn(census, 0, tags, count, complete);
+}
+
+void node_directory_census(struct node_directory *directory, struct node_census *census)
+{
+    char key[BUS_NAME_MAX];
+    bus_name_roster(directory->names, key);
+    const struct bytes argv[] = {BYTES("ZRANGE"), bytes_str(key), BYTES("0"), BYTES("-1")};
+    directory->bus->ops->command(directory->link, argv, ARRAY_LEN(argv), 0, on_roster, census);
+}
+
 void node_directory_doubt(struct node_directory *directory, uint16_t tag)
 {
     struct node *node = map_get(&directory->nodes, bytes_of(&tag, sizeof(tag)));

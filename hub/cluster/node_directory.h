@@ -11,6 +11,8 @@
 #ifndef HUB_CLUSTER_NODE_DIRECTORY_H
 #define HUB_CLUSTER_NODE_DIRECTORY_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "codec/base/check.h"
@@ -44,6 +46,19 @@ void node_directory_ask(
 
 /* Take back a question that was not answered yet. */
 void node_directory_take_back(struct node_question *question);
+
+/* The question who is there, embedded by who asks; zeroed but for `fn`. */
+struct node_census {
+    /*
+     * The tags of all nodes that are alive, or have died lately, this one too; at most
+     * NODE_DIRECTORY_MAX, and then not `complete`. STATUS_UNAVAILABLE, STATUS_CANCELLED: none.
+     */
+    void (*fn)(
+        struct node_census *census, int status, const uint16_t *tags, size_t count, bool complete);
+};
+
+/* Ask who is there; answered once, in a later turn. */
+void node_directory_census(struct node_directory *directory, struct node_census *census);
 
 /* The address of `tag` does not answer: ask Redis again next time. */
 void node_directory_doubt(struct node_directory *directory, uint16_t tag);

@@ -11,6 +11,7 @@
 #include "hub/cluster/forward.h"
 #include "hub/cluster/node_directory.h"
 #include "hub/cluster/node_lease.h"
+#include "hub/cluster/node_poll.h"
 #include "hub/config/config.h"
 #include "hub/net/loop.h"
 #include "hub/node/hub_settings.h"
@@ -18,7 +19,7 @@
 #include "hub/session/sid.h"
 #include "hub/session/upgrade.h"
 
-enum { ANSWER_SLACK_MS = 5000 };
+enum { ANSWER_SLACK_MS = 5000, POLL_MS = 3000 };
 
 static struct hub_shard *shard_of_request(const struct http_request *request)
 {
@@ -120,10 +121,27 @@ static void make_forwards(struct hub_shard *shard)
     shard->forwards = forwards_create(&options);
 }
 
+static void make_polls(struct hub_shard *shard)
+{
+    const struct hub *hub = shard->hub;
+    const struct node_polls_options options = {
+        .loop = shard->loop,
+        .directory = shard->directory,
+        .secret = bytes_str(hub->lease->secret),
+        .tls = shard->settings->tls.of[HUB_TLS_CALLS],
+        .connect_timeout_ms = (uint32_t)hub->config->cluster_connect_timeout_ms,
+        .answer_timeout_ms = POLL_MS,
+        .node = hub->lease->tag,
+    };
+    shard->polls = node_polls_create(&options);
+    shard->api.polls = shard->polls;
+}
+
 int cluster_shard_start(struct hub_shard *shard)
 {
     const struct hub *hub = shard->hub;
     make_forwards(shard);
+    make_polls(shard);
     struct cluster_server_options options = {
         .loop = shard->loop,
         .host = hub->lease->host,
@@ -146,6 +164,7 @@ void cluster_shard_reload(struct hub_shard *shard)
     }
     if (shard->forwards != NULL) {
         forwards_set_tls(shard->forwards, shard->settings->tls.of[HUB_TLS_CALLS]);
+        node_polls_set_tls(shard->polls, shard->settings->tls.of[HUB_TLS_CALLS]);
     }
 }
 
@@ -154,6 +173,8 @@ void cluster_shard_stop(struct hub_shard *shard)
     cluster_server_close(shard->cluster_server);
     if (shard->forwards != NULL) {
         forwards_stop(shard->forwards);
+        node_polls_stop(shard->polls);
+        shard->api.polls = NULL;
         node_directory_close(shard->directory);
         shard->directory = NULL;
     }
@@ -163,4 +184,5 @@ void cluster_shard_finish(struct hub_shard *shard)
 {
     cluster_server_destroy(shard->cluster_server);
     forwards_destroy(shard->forwards);
+    node_polls_destroy(shard->polls);
 }

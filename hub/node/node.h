@@ -36,6 +36,7 @@ struct listener;
 struct loop;
 struct node_directory;
 struct node_lease;
+struct node_polls;
 struct out;
 struct recheck;
 struct services;
@@ -86,6 +87,7 @@ struct hub_shard {
     struct cluster_server *cluster_server; /* with Redis, as the next two */
     struct node_directory *directory;
     struct forwards *forwards;
+    struct node_polls *polls;
     struct forward_counts forward_counts;
     bool created;
 };

@@ -115,8 +115,9 @@ const struct http_route *routes_internal(const struct config *config)
 
 const struct http_route *routes_cluster(const struct config *config)
 {
-    static struct http_route rows[2]; /* the last stays empty */
+    static struct http_route rows[3]; /* the last stays empty */
     rows[0] = passed_route;
     rows[0].max_body = (uint32_t)config->engine_max_payload;
+    rows[1] = api_roll_route;
     return rows;
 }

@@ -62,6 +62,8 @@ static void on_describe(struct socket *socket, struct socket_handshake *ret_hand
     const struct transport *transport = session_transport(session);
     uint64_t now = sched_wall(session->part->shard->sched);
     ret_handshake->issued_ms = now - (uint32_t)((uint32_t)now - session->issued);
+    uint32_t silent = (uint32_t)session_now(session) - session->heard;
+    ret_handshake->heard_ms = now - silent;
     if (session->kind == SESSION_ENGINE) {
         ret_handshake->transport = transport->handshake;
     }

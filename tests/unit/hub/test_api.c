@@ -105,11 +105,7 @@ static const struct {
     {"DELETE", "/api/v1/topics/{}/subscribers", "publish", false, TOPIC, "{\"users\":[\"ann\"]}",
         200},
     {"GET", POSTS "/{}", "read", true, POSTS "/" NOBODYS, NULL, 404},
-    {"GET", "/api/v1/rooms/{}", "read", false, "/api/v1/rooms/public:a", NULL, 200},
-    {"GET", "/api/v1/rooms/{}/history", "read", false, "/api/v1/rooms/public:a/history", NULL, 404},
-    {"GET", "/api/v1/rooms/{}/members", "read", false, "/api/v1/rooms/public:a/members", NULL, 200},
-    {"GET", "/api/v1/rooms/{}/position", "read", false, "/api/v1/rooms/public:a/position", NULL,
-        404},
+#include "tests/unit/hub/api_room_routes.def"
     {"GET", "/api/v1/presence", "read", true, PRESENCE "?users=ann", NULL, 200},
     {"GET", "/api/v1/presence/count", "read", false, PRESENCE "/count", NULL, 200},
     {"GET", "/api/v1/users/{}/presence", "read", true, "/api/v1/users/ann/presence", NULL, 200},
@@ -608,7 +604,8 @@ Test(api, a_key_of_a_tenant_acts_for_it_alone)
     static const char *const others[] = {INBOX "?tenant=blue", "/api/v1/rooms/public:a?tenant=blue",
         "/api/v1/rooms/public:a/history?tenant=blue", "/api/v1/rooms/public:a/members?tenant=blue",
         "/api/v1/rooms/public:a/position?tenant=blue", "/api/v1/topics?tenant=blue",
-        "/api/v1/users/ann/preferences?tenant=blue"};
+        "/api/v1/users/ann/preferences?tenant=blue", "/api/v1/rooms?tenant=blue",
+        "/api/v1/connections?tenant=blue"};
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         ask(red, "GET", others[i], NULL);
         expect_refusal(403, "forbidden", "tenant", others[i]);

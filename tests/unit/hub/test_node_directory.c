@@ -61,7 +61,8 @@ static void command(struct bus_link *link, const struct bytes *argv, size_t argc
 {
     struct script *script = container_of((struct bus *)(void *)link, struct script, bus);
     cr_assert_lt(script->count, ASKED_MAX);
-    cr_assert(argc == 2 && bytes_eq_str(argv[0], "GET"));
+    cr_assert((argc == 2 && bytes_eq_str(argv[0], "GET")) ||
+              (argc == 4 && bytes_eq_str(argv[0], "ZRANGE")));
     size_t i = script->count++;
     snprintf(
         script->asked[i].key, sizeof(script->asked[i].key), "%.*s", (int)argv[1].len, argv[1].at);
