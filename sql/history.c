@@ -53,8 +53,11 @@ bool history_is_valid(const struct store_request *request)
     }
     if (request->op == STORE_HISTORY_LIST) {
         const struct store_history_list *list = (const struct store_history_list *)request;
-        return is_room(list->tenant, list->room) && list->limit >= 1 &&
-               list->limit <= STORE_HISTORY_LIST_MAX;
+        bool good = list->user.len > 0
+                        ? is_text(list->tenant, STORE_NAME_MAX) && list->room.len == 0 &&
+                              is_text(list->user, STORE_NAME_MAX) && list->after <= INT64_MAX
+                        : is_room(list->tenant, list->room);
+        return good && list->limit >= 1 && list->limit <= STORE_HISTORY_LIST_MAX;
     }
     const struct store_history_sweep *sweep = (const struct store_history_sweep *)request;
     return sweep->limit >= 1 && sweep->limit <= STORE_HISTORY_SWEEP_MAX;
@@ -64,7 +67,7 @@ uint32_t history_slot(const struct store_request *request)
 {
     if (request->op == STORE_HISTORY_LIST) {
         const struct store_history_list *list = (const struct store_history_list *)request;
-        return slot_of(list->tenant, list->room);
+        return slot_of(list->tenant, list->user.len > 0 ? list->user : list->room);
     }
     return SLOT_NONE;
 }

@@ -63,9 +63,21 @@ void pg_history_send(struct pg_conn *conn, struct pg_flight *flight)
     pg_conn_send(conn, flight, (struct pg_run){.which = which, .count = 1});
 }
 
+static enum pg_statement add_said(struct pg_params *params, const struct store_history_list *list)
+{
+    pg_add_text(params, list->tenant);
+    pg_add_text(params, list->user);
+    pg_add_u64(params, list->after);
+    pg_add_u64(params, (uint64_t)list->limit + 1);
+    return PG_STMT_HISTORY_SAID;
+}
+
 enum pg_statement pg_history_add_read(
     struct pg_params *params, const struct store_history_list *list)
 {
+    if (list->user.len > 0) {
+        return add_said(params, list);
+    }
     pg_add_i16(params, (int16_t)slot_of(list->tenant, list->room));
     pg_add_text(params, list->tenant);
     pg_add_text(params, list->room);
@@ -80,7 +92,7 @@ enum pg_statement pg_history_add_read(
 /* Where there is nothing before a message, its row stands alone and empty. */
 static int read_list(struct store_history_list *list, const PGresult *rows)
 {
-    enum { ID, USER, EVENT, ARGS, AT, EXPIRES };
+    enum { ID, USER, EVENT, ARGS, AT, EXPIRES, ROOM, NUMBER };
     struct result *arena = request_result(&list->base);
     if (list->before && PQntuples(rows) == 0) {
         return STATUS_NOT_FOUND;
@@ -103,6 +115,10 @@ static int read_list(struct store_history_list *list, const PGresult *rows)
                 .expires_at = pg_u64(rows, row, EXPIRES),
             };
             pg_uuid(rows, row, ID, message->id);
+            if (list->user.len > 0) {
+                message->room = result_copy(arena, pg_bytes(rows, row, ROOM));
+                list->last = pg_u64(rows, row, NUMBER);
+            }
         }
     }
     return status == STATUS_NOMEM ? STATUS_UNAVAILABLE : 0;

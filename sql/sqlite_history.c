@@ -87,7 +87,7 @@ static int find(struct sqlite_db *db, const struct store_history_list *list, uin
 /* Take in the row; STATUS_FULL: the page ends before it. */
 static int take(const struct query *query, struct store_history_list *list)
 {
-    enum { ID, USER, EVENT, ARGS, AT, EXPIRES };
+    enum { ID, USER, EVENT, ARGS, AT, EXPIRES, ROOM, NUMBER };
     struct result *arena = request_result(&list->base);
     struct store_message *message;
     struct bytes event = query_column(query, EVENT);
@@ -102,22 +102,54 @@ static int take(const struct query *query, struct store_history_list *list)
             .expires_at = query_column_u64(query, EXPIRES),
         };
         query_column_id(query, ID, message->id);
+        if (list->user.len > 0) {
+            message->room = result_copy(arena, query_column(query, ROOM));
+            list->last = query_column_u64(query, NUMBER);
+        }
     }
     return status;
 }
 
-int sqlite_history_read(struct sqlite_db *db, struct store_history_list *list)
+/* Begin the walk over what a user has said. */
+static void open_said(
+    struct query *query, struct sqlite_db *db, const struct store_history_list *list)
 {
-    struct query query;
+    query_open(query, db, SQLITE_STMT_HISTORY_SAID);
+    query_text(query, 1, list->tenant);
+    query_text(query, 2, list->user);
+    query_u64(query, 3, list->after);
+    query_u64(query, 4, clock_wall_ms());
+    query_u64(query, 5, (uint64_t)list->limit + 1);
+}
+
+/* The same over what was said in a room. */
+static int open_list(
+    struct query *query, struct sqlite_db *db, const struct store_history_list *list)
+{
     uint64_t n;
     int status = find(db, list, &n);
     if (status != 0) {
         return status;
     }
-    open_room(&query, db, SQLITE_STMT_HISTORY_LIST, list);
-    query_u64(&query, 4, n);
-    query_u64(&query, 5, clock_wall_ms());
-    query_u64(&query, 6, (uint64_t)list->limit + 1);
+    open_room(query, db, SQLITE_STMT_HISTORY_LIST, list);
+    query_u64(query, 4, n);
+    query_u64(query, 5, clock_wall_ms());
+    query_u64(query, 6, (uint64_t)list->limit + 1);
+    return 0;
+}
+
+int sqlite_history_read(struct sqlite_db *db, struct store_history_list *list)
+{
+    struct query query;
+    int status = 0;
+    if (list->user.len > 0) {
+        open_said(&query, db, list);
+    } else {
+        status = open_list(&query, db, list);
+    }
+    if (status != 0) {
+        return status;
+    }
     int more = query_step(&query);
     while (more > 0 && (status = take(&query, list)) == 0) {
         more = query_step(&query);

@@ -45,11 +45,17 @@ struct store_history_add {
     size_t count; /* 1 to STORE_HISTORY_ADD_MAX */
 };
 
-/* The newest messages of a room, or those before one. The newest comes first. */
+/*
+ * The newest messages of a room, or those before one, the newest first. With `user` what this one
+ * has said instead, in all rooms of the tenant, the oldest first; `room` is empty then, and told.
+ */
 struct store_history_list {
     struct store_request base; /* STORE_HISTORY_LIST */
     struct bytes tenant;
     struct bytes room;
+    struct bytes user;
+    uint64_t
+        after; /* of what a user has said: `last` of the page before; 0: from the first one on */
     bool before; /* those that stand before `id`; STATUS_NOT_FOUND: it is not kept in this room */
     uint8_t id[NOTIFICATION_ID_LEN];
     uint32_t limit; /* 1 to STORE_HISTORY_LIST_MAX */
@@ -57,7 +63,8 @@ struct store_history_list {
     /* out */
     struct store_message *messages;
     size_t count;
-    bool more; /* there are older ones */
+    uint64_t last; /* of what a user has said: the number of the last one */
+    bool more; /* there are older ones, or, of what a user has said, newer ones */
 };
 
 /* Drop what is over. */

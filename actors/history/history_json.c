@@ -7,10 +7,8 @@
 #include "codec/json_scan.h"
 #include "codec/json_write.h"
 
-static void write_message(const struct store_message *message, struct builder *out)
+void history_json_message(const struct store_message *message, struct builder *out)
 {
-    json_write_next(out);
-    json_write_open(out, '{');
     json_write_uuid(out, "id", message->id);
     if (message->user.len > 0) {
         json_write_text(out, "userId", message->user);
@@ -21,7 +19,6 @@ static void write_message(const struct store_message *message, struct builder *o
     builder_add(out, message->args);
     builder_byte(out, ']');
     json_write_time(out, "at", message->at);
-    json_write_close(out, '}');
 }
 
 void history_json_write(const struct store_history_list *list, struct builder *out)
@@ -29,7 +26,10 @@ void history_json_write(const struct store_history_list *list, struct builder *o
     json_write_key(out, "messages");
     json_write_open(out, '[');
     for (size_t i = list->count; i > 0; i--) {
-        write_message(&list->messages[i - 1], out);
+        json_write_next(out);
+        json_write_open(out, '{');
+        history_json_message(&list->messages[i - 1], out);
+        json_write_close(out, '}');
     }
     json_write_close(out, ']');
     if (list->more && list->count > 0) {

@@ -8,6 +8,9 @@
 #include "codec/base/buf.h"
 #include "sql/store.h"
 
+/* Append the members of an object that tells one message. */
+void history_json_message(const struct store_message *message, struct builder *out);
+
 /*
  * Append the members `messages` and `next` to the object that is open: the oldest message first, in
  * the order in which they were told, and the `before` of the page before it, or null.

@@ -7,6 +7,7 @@
  *
  * Order of this file: who may have one, lines, steps, answers of the store, the end.
  */
+#include "actors/history/history_json.h"
 #include "actors/inbox/inbox_devices.h"
 #include "actors/inbox/inbox_preferences.h"
 #include "codec/base/log.h"
@@ -26,7 +27,15 @@
 
 enum { PAGE_ROWS = 100, PAGE_TOPICS = 100, PAGE_BYTES = 64 << 10 };
 
-enum step { STEP_INBOX, STEP_PREFERENCES, STEP_DEVICES, STEP_TOPICS, STEP_ROWS, STEP_END };
+enum step {
+    STEP_INBOX,
+    STEP_PREFERENCES,
+    STEP_DEVICES,
+    STEP_TOPICS,
+    STEP_SAID,
+    STEP_ROWS,
+    STEP_END
+};
 
 /* An export under way. It outlives its request while the store works for it. */
 struct export_call {
@@ -45,12 +54,14 @@ struct export_call {
     struct store_position position; /* when it began: rows up to its seq are in it */
     uint64_t seq; /* of the last row that was read */
     uint64_t rows; /* that were written */
+    uint64_t said; /* number of the last message that was read */
     union {
         struct store_request base;
         struct store_positions positions;
         struct store_preference preference;
         struct store_devices devices;
         struct store_topics topics;
+        struct store_history_list said;
         struct store_list rows;
     } op;
     size_t after_len;
@@ -185,6 +196,17 @@ static void write_topics(const struct store_topics *topics, struct builder *out)
     }
 }
 
+/* What the user has said in rooms with a history. */
+static void write_said(const struct store_history_list *said, struct builder *out)
+{
+    for (size_t i = 0; i < said->count; i++) {
+        open_line(out, "message");
+        json_write_text(out, "roomId", said->messages[i].room);
+        history_json_message(&said->messages[i], out);
+        close_line(out);
+    }
+}
+
 /* Those that were there when it began; returns how many. */
 static size_t write_rows(const struct export_call *call, struct builder *out)
 {
@@ -236,6 +258,18 @@ static struct store_topics page_of_topics(const struct export_call *call)
     };
 }
 
+static struct store_history_list page_of_said(const struct export_call *call)
+{
+    return (struct store_history_list){
+        .base.op = STORE_HISTORY_LIST,
+        .tenant = call->user.tenant,
+        .user = call->user.user,
+        .after = call->said,
+        .limit = PAGE_ROWS,
+        .max_bytes = PAGE_BYTES,
+    };
+}
+
 /* Ask the store for what the step is about. */
 static void ask(struct export_call *call)
 {
@@ -251,6 +285,8 @@ static void ask(struct export_call *call)
         call->op.devices = (struct store_devices){.base.op = STORE_DEVICE_LIST, .who = call->user};
     } else if (call->step == STEP_TOPICS) {
         call->op.topics = page_of_topics(call);
+    } else if (call->step == STEP_SAID) {
+        call->op.said = page_of_said(call);
     } else {
         call->op.rows = page_of_rows(call);
     }
@@ -276,6 +312,7 @@ static void on_more(struct http_stream *stream)
     case STEP_PREFERENCES:
     case STEP_DEVICES:
     case STEP_TOPICS:
+    case STEP_SAID:
     case STEP_ROWS:
         ask(call);
         break;
@@ -318,7 +355,12 @@ static int take_page(struct export_call *call, struct builder *out)
         return 0;
     case STEP_TOPICS:
         write_topics(&call->op.topics, out);
-        call->step = keep_topic(call) ? STEP_TOPICS : STEP_ROWS;
+        call->step = keep_topic(call) ? STEP_TOPICS : STEP_SAID;
+        return 0;
+    case STEP_SAID:
+        write_said(&call->op.said, out);
+        call->said = call->op.said.last;
+        call->step = call->op.said.more ? STEP_SAID : STEP_ROWS;
         return 0;
     case STEP_ROWS:
         written = write_rows(call, out);

@@ -243,6 +243,9 @@ describe('a node alone with SQLite, and tenants', () => {
     const [red, blue] = [await say('red', 'of red'), await say('blue', 'of blue')];
     const texts = ({ messages }) => messages.map(({ args: [{ message }] }) => message);
     assert.deepEqual(texts(await ask(red, 'room:history', { roomId: 'chat:a' })), ['of red']);
+    const { body: lines } = await hub.api('GET', '/api/v1/users/ann/export?tenant=red');
+    const told = lines.trim().split('\n').map(JSON.parse).filter(({ type }) => type === 'message');
+    assert.deepEqual(told.map(({ roomId, args: [{ message }] }) => [roomId, message]), [['chat:a', 'of red']]);
     for (const client of [red, blue]) client.close();
     await hub.kill();
     await hub.restart();

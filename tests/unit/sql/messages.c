@@ -39,6 +39,12 @@ void use_messages(struct harness *harness)
     list.before = true;
     memcpy(list.id, messages[2].id, sizeof(list.id));
     run_done(harness, &list.base);
+    struct store_history_list said = {.base.op = STORE_HISTORY_LIST,
+        .user = BYTES("gone"),
+        .after = 1,
+        .limit = 20,
+        .max_bytes = 1000};
+    run_done(harness, &said.base);
     struct store_history_sweep sweep = {.base.op = STORE_HISTORY_SWEEP, .limit = 100};
     run_done(harness, &sweep.base);
 }

@@ -228,6 +228,46 @@ BOTH(what_a_user_said_is_erased_with_the_user)
     harness_close(&harness);
 }
 
+BOTH(what_a_user_said_is_listed_from_the_first_on)
+{
+    struct harness harness;
+    char texts[9][32];
+    struct store_message messages[9];
+    harness_open(&harness, url);
+    for (unsigned i = 0; i < 9; i++) {
+        messages[i] = say(i % 2 == 0 ? "chat:1" : "chat:2", i, texts[i]);
+        messages[i].user = i < 7 ? BYTES("bob") : i == 7 ? BYTES("ann") : BYTES("");
+    }
+    messages[3].expires_at = clock_wall_ms() - 1;
+    add(&harness, messages, 9);
+    struct store_history_list page = {.base.op = STORE_HISTORY_LIST,
+        .tenant = BYTES(""),
+        .user = BYTES("bob"),
+        .limit = 4,
+        .max_bytes = PLENTY};
+    cr_assert_eq(harness_run(&harness, 1, &page.base), 0);
+    cr_assert(page.count == 4 && page.more);
+    static const unsigned first[] = {0, 1, 2, 4};
+    for (size_t i = 0; i < 4; i++) {
+        cr_expect(bytes_eq_str(page.messages[i].args, texts[first[i]]));
+        cr_expect(bytes_eq_str(page.messages[i].room, first[i] % 2 == 0 ? "chat:1" : "chat:2"));
+    }
+    page.after = page.last;
+    store_request_finish(&page.base);
+    cr_assert_eq(harness_run(&harness, 1, &page.base), 0);
+    cr_assert(page.count == 2 && !page.more);
+    cr_expect(bytes_eq_str(page.messages[1].args, texts[6]));
+    store_request_finish(&page.base);
+    page.after = 0;
+    page.tenant = BYTES("acme");
+    cr_assert_eq(harness_run(&harness, 1, &page.base), 0);
+    cr_expect_eq(page.count, 0, "tenants are apart");
+    store_request_finish(&page.base);
+    page.room = BYTES("chat:1");
+    cr_expect_eq(harness_run(&harness, 1, &page.base), STATUS_INVALID);
+    harness_close(&harness);
+}
+
 BOTH(what_cannot_be_kept_is_refused)
 {
     struct harness harness;
