@@ -59,7 +59,6 @@ static void finish(struct connection *connection)
     connection_drop_kept(connection);
     timer_cancel(sched_timers(shard->sched), &connection->timer);
     release_address(connection);
-    mem_free(connection->names);
     if (connection->sealed) {
         connection->part->seal->finish(connection);
     }
@@ -68,6 +67,7 @@ static void finish(struct connection *connection)
         shard->stats.closed[connection->reason]++;
         connection->ops->on_closed(connection, connection->reason);
     }
+    mem_free(connection->names); /* whose it was may be asked until it is told closed */
     mem_free(connection);
 }
 

@@ -49,6 +49,7 @@ test('of a node that is killed nobody is online after 15 s', { timeout: 280_000 
   const stay = [names('b'), names('c')];
   for (const [i, users] of stay.entries()) await connectAll(hubs[i + 1], users);
   await counted(hubs[0], 2 * EACH, 2 * EACH, 3);
+  await until(async () => (await online(hubs[0], stay.flat())).size === 2 * EACH, 'the store has said that none of them hides', 60_000);
   const alive = [...stay[0].slice(0, FOLLOWED), ...stay[1].slice(0, FOLLOWED)];
   const first = names('a1').slice(0, FOLLOWED);
   let follower;

@@ -3,6 +3,7 @@
  * Connections over real sockets: all bytes arrive, slow and stalled peers end, and each closes
  * once.
  */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -32,6 +33,7 @@ struct script {
     uint64_t turn;
     size_t seen;
     size_t accepted;
+    char remote[46]; /* whose it was, asked while it is told closed */
     unsigned closed;
     unsigned drained;
     unsigned relieved;
@@ -105,6 +107,7 @@ static void on_closed(struct connection *connection, enum close_reason reason)
     struct script *script = connection_owner(connection);
     script->closed++;
     script->reason = reason;
+    connection_remote(connection, script->remote);
     connection_close(connection, CLOSE_PARSE, false);
     connection_close(connection, CLOSE_PARSE, true);
 }
@@ -367,6 +370,26 @@ Test(connection, closes_once_whatever_calls_it)
     cr_expect_eq(script->closed, 1);
     cr_expect_eq(script->reason, CLOSE_NORMAL);
     free(text);
+    stop(script);
+}
+
+static void claim(void *arg)
+{
+    struct script *script = arg;
+    struct sockaddr_in6 client = {.sin6_family = AF_INET6};
+    cr_expect_eq(inet_pton(AF_INET6, "2001:db8::7", &client.sin6_addr), 1);
+    cr_expect(connection_claim(script->connection, NULL, &client, 0));
+}
+
+Test(connection, whose_it_was_is_known_while_it_is_told_closed)
+{
+    struct script *script = start(1);
+    int fd = rig_connect(&script->rig);
+    cr_assert(rig_wait(&script->rig, 0, is_accepted, script));
+    rig_call(&script->rig, 0, claim, script);
+    close(fd);
+    cr_expect(rig_wait(&script->rig, 0, is_closed, script));
+    cr_expect_str_eq(script->remote, "2001:db8::7");
     stop(script);
 }
 
