@@ -52,6 +52,7 @@ static void settle(struct poll *poll)
         return;
     }
     poll->polls->open--;
+    poll->polls->options.counts->lacking += !poll->complete;
     poll->ops->done(poll->context, poll->complete);
     builder_reset(&poll->request);
     mem_free(poll);
@@ -217,31 +218,41 @@ static void write_request(const char *path, struct bytes body, struct builder *o
     builder_add(out, body);
 }
 
-int node_poll_begin(struct node_polls *polls, const char *path, struct bytes body,
-    const struct node_poll_ops *ops, void *context)
+/* NULL: no memory. */
+static struct poll *make_poll(struct node_polls *polls, const char *path, struct bytes body)
 {
-    if (polls->stopped) {
-        return STATUS_CANCELLED;
-    }
-    if (polls->open >= NODE_POLLS_MAX) {
-        return STATUS_FULL;
-    }
     struct poll *poll = mem_try_calloc(1, sizeof(*poll));
     if (poll == NULL) {
-        return STATUS_NOMEM;
+        return NULL;
     }
     poll->polls = polls;
-    poll->ops = ops;
-    poll->context = context;
     poll->left = 1;
     poll->census.fn = on_census;
     write_request(path, body, &poll->request);
     if (builder_failed(&poll->request)) {
         builder_reset(&poll->request);
         mem_free(poll);
-        return STATUS_NOMEM;
+        return NULL;
     }
+    return poll;
+}
+
+int node_poll_begin(struct node_polls *polls, const char *path, struct bytes body,
+    const struct node_poll_ops *ops, void *context)
+{
+    if (polls->stopped) {
+        return STATUS_CANCELLED;
+    }
+    bool full = polls->open >= NODE_POLLS_MAX;
+    struct poll *poll = full ? NULL : make_poll(polls, path, body);
+    if (poll == NULL) {
+        polls->options.counts->refused++;
+        return full ? STATUS_FULL : STATUS_NOMEM;
+    }
+    poll->ops = ops;
+    poll->context = context;
     polls->open++;
+    polls->options.counts->polls++;
     node_directory_census(polls->options.directory, &poll->census);
     return 0;
 }

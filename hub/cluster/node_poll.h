@@ -23,11 +23,18 @@ struct tls_context;
 /* Questions of a loop under way at a time, and bytes of one answer. */
 enum { NODE_POLLS_MAX = 16, NODE_POLL_ANSWER_MAX = 1 << 20 };
 
+struct node_poll_counts {
+    uint64_t polls; /* questions to all other nodes */
+    uint64_t lacking; /* of them: to which not all have answered */
+    uint64_t refused; /* not asked: too many under way, or no memory */
+};
+
 struct node_polls_options {
     struct loop *loop;
     struct node_directory *directory; /* must outlive node_polls_stop */
     struct bytes secret; /* must outlive it */
     struct tls_context *tls; /* as forward_options.tls */
+    struct node_poll_counts *counts; /* must outlive it */
     uint32_t connect_timeout_ms;
     uint32_t answer_timeout_ms;
     uint16_t node; /* tag of this node, which is not asked */

@@ -129,6 +129,7 @@ static void make_polls(struct hub_shard *shard)
         .directory = shard->directory,
         .secret = bytes_str(hub->lease->secret),
         .tls = shard->settings->tls.of[HUB_TLS_CALLS],
+        .counts = &shard->poll_counts,
         .connect_timeout_ms = (uint32_t)hub->config->cluster_connect_timeout_ms,
         .answer_timeout_ms = POLL_MS,
         .node = hub->lease->tag,

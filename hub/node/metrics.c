@@ -102,6 +102,7 @@ void metrics_publish(void *shard)
     PUBLISH(own, tokens, jwt_counts(own->api.jwt));
     PUBLISH(own, memory, &own->memory);
     PUBLISH(own, forwards, &own->forward_counts);
+    PUBLISH(own, polls, &own->poll_counts);
     PUBLISH(own, links, &links);
     const struct tls_counts *tls = connection_tls_counts(own->loop);
     if (tls != NULL) {

@@ -17,6 +17,7 @@
 #include "codec/base/list.h"
 #include "hub/alerts/alert_gauges.h"
 #include "hub/api/api_shard.h"
+#include "hub/cluster/node_poll.h"
 #include "hub/cluster/node_roster.h"
 #include "hub/net/http_server.h"
 #include "hub/node/memory_guard.h"
@@ -36,7 +37,6 @@ struct listener;
 struct loop;
 struct node_directory;
 struct node_lease;
-struct node_polls;
 struct out;
 struct recheck;
 struct services;
@@ -88,6 +88,7 @@ struct hub_shard {
     struct node_directory *directory;
     struct forwards *forwards;
     struct node_polls *polls;
+    struct node_poll_counts poll_counts;
     struct forward_counts forward_counts;
     bool created;
 };

@@ -22,6 +22,7 @@
 #include "hub/api/read_cache.h"
 #include "hub/auth/jwt.h"
 #include "hub/cluster/forward.h"
+#include "hub/cluster/node_poll.h"
 #include "hub/hooks/hooks.h"
 #include "hub/hooks/out.h"
 #include "hub/hooks/webhooks.h"
@@ -98,6 +99,7 @@ struct metrics_sums {
     struct jwt_stats tokens;
     struct memory_use memory;
     struct forward_counts forwards;
+    struct node_poll_counts polls;
     struct link_counts links;
     struct tls_counts tls;
 };

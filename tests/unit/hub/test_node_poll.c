@@ -32,6 +32,7 @@ static struct world {
     struct bus bus;
     struct node_directory *directory;
     struct node_polls *polls;
+    struct node_poll_counts counts;
     const char *roster[ENTRIES_MAX]; /* members; NULL: Redis is away */
     const char *path; /* that is asked for */
     char answer[256]; /* what came, all of it */
@@ -144,6 +145,7 @@ static void open_polls(void *arg)
     const struct node_polls_options options = {.loop = world.cluster.net.loops[0],
         .directory = world.directory,
         .secret = CLUSTER_SECRET,
+        .counts = &world.counts,
         .connect_timeout_ms = RIG_WAIT_MS,
         .answer_timeout_ms = RIG_WAIT_MS,
         .node = OWN_TAG};
@@ -161,6 +163,7 @@ static void start(void)
 {
     world.bus.ops = &bus_ops;
     world.answers = world.done = 0;
+    world.counts = (struct node_poll_counts){0};
     cluster_rig_start(&world.cluster, routes, NULL);
     rig_call(&world.cluster.net, 0, open_polls, NULL);
 }
@@ -224,6 +227,7 @@ Test(node_poll, who_does_not_answer_well_is_missed)
     world.roster[0] = NULL;
     ask("/echo");
     cr_expect(!world.complete, "Redis does not tell who is there");
+    cr_expect(world.counts.polls == 4 && world.counts.lacking == 4);
     stop();
 }
 
@@ -268,5 +272,7 @@ Test(node_poll, so_many_are_under_way_at_a_time)
     }
     cr_expect_eq(world.answers, NODE_POLLS_MAX);
     ask("/echo");
+    cr_expect(world.counts.polls == NODE_POLLS_MAX + 1 && world.counts.refused == 1);
+    cr_expect_eq(world.counts.lacking, 0);
     stop();
 }
