@@ -63,7 +63,8 @@ static void on_describe(struct socket *socket, struct socket_handshake *ret_hand
     uint64_t now = sched_wall(session->part->shard->sched);
     ret_handshake->issued_ms = now - (uint32_t)((uint32_t)now - session->issued);
     uint32_t silent = (uint32_t)session_now(session) - session->heard;
-    ret_handshake->heard_ms = now - silent;
+    uint64_t heard = now - silent; /* of another clock than `issued` */
+    ret_handshake->heard_ms = heard > ret_handshake->issued_ms ? heard : ret_handshake->issued_ms;
     if (session->kind == SESSION_ENGINE) {
         ret_handshake->transport = transport->handshake;
     }
