@@ -23,6 +23,7 @@
 #include "sql/store_list.h"
 #include "sql/store_note.h"
 #include "sql/store_preference.h"
+#include "sql/store_push.h"
 #include "sql/store_request.h"
 #include "sql/store_retention.h"
 #include "sql/store_schedule.h"
@@ -109,6 +110,9 @@ bool request_is_valid(const struct store_request *request);
 
 /* Whether requests of this kind change the database. */
 bool op_writes(enum store_op op);
+
+/* Whether they are about hand-offs to devices. */
+bool op_is_of_push(enum store_op op);
 
 /* Whether they are about the table `meta`. */
 bool op_is_of_meta(enum store_op op);

@@ -67,8 +67,9 @@ static bool is_step(const struct store_job_step *step)
 {
     return is_text(step->tenant, STORE_NAME_MAX) && step->verb >= JOB_PROGRESS &&
            step->verb < JOB_VERB_COUNT && step->percentage <= 100 && step->jitter <= 1000 &&
-           is_text(step->stage, TEXT_MAX_LEN) && is_text(step->message, TEXT_MAX_LEN) &&
-           is_text(step->error, TEXT_MAX_LEN) && step->result.len <= TEXT_MAX_LEN;
+           step->wait_ms <= STORE_JOB_WAIT_MAX_MS && is_text(step->stage, TEXT_MAX_LEN) &&
+           is_text(step->message, TEXT_MAX_LEN) && is_text(step->error, TEXT_MAX_LEN) &&
+           step->result.len <= TEXT_MAX_LEN;
 }
 
 static bool is_list(const struct store_job_list *list)

@@ -107,6 +107,7 @@ static enum pg_statement add_step(struct pg_params *params, const struct store_j
     pg_add_text(params, step->error);
     pg_add_i32(params, step->final);
     pg_add_i32(params, (int32_t)step->jitter);
+    pg_add_u64(params, step->wait_ms);
     return PG_STMT_JOB_STEP;
 }
 

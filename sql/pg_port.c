@@ -48,7 +48,7 @@ static uint32_t slot_of_user(const struct store_user *who)
 /* The slot of what a request is about; those about several go by the first. */
 static uint32_t slot_of_request(const struct store_request *request)
 {
-    switch (request->op) {
+    switch ((unsigned)request->op) {
     case STORE_PUT: {
         const struct store_put *put = (const struct store_put *)request;
         return put->count > 0 ? slot_of_id(put->rows[0].id) : put->partition;
@@ -84,9 +84,12 @@ static uint32_t slot_of_request(const struct store_request *request)
     case STORE_DEVICE_REMOVE:
     case STORE_DEVICE_LIST:
         return slot_of_user(&((const struct store_devices *)request)->who);
-    case STORE_CHANGED:
-    case STORE_DUE:
-        break;
+    case STORE_PUSH_NOTE:
+        return slot_of_user(&((const struct store_push_note *)request)->who);
+    case STORE_PUSH_RECEIVED:
+        return slot_of_user(&((const struct store_push_received *)request)->who);
+    case STORE_PUSH_LOOK:
+        return slot_of_user(&((const struct store_push_look *)request)->who);
     case STORE_CLAIM:
         return ((const struct store_claim *)request)->partition;
     case STORE_FORGET:
@@ -104,24 +107,7 @@ static uint32_t slot_of_request(const struct store_request *request)
     case STORE_JOB_LIST:
     case STORE_QUEUES:
         return job_slot(request);
-    case STORE_SWEEP:
-    case STORE_WITNESS_RAISE:
-    case STORE_WITNESS_READ:
-    case STORE_EPOCH:
-    case STORE_NOTE:
-    case STORE_PING:
-    case STORE_SUMMARY:
-    case STORE_SUMMARY_SWEEP:
-    case STORE_RETAIN:
-    case STORE_AUDIENCE_POST:
-    case STORE_AUDIENCE_SWEEP:
-    case STORE_POSTED:
-    case STORE_RETRACT:
-    case STORE_REVISE:
-    case STORE_SUBSCRIBE:
-    case STORE_SUBSCRIBERS:
-    case STORE_TOPICS:
-    case STORE_OP_COUNT:
+    default:
         break;
     }
     return SLOT_NONE;

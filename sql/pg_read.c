@@ -13,6 +13,7 @@
 #include "sql/pg_items.h"
 #include "sql/pg_job.h"
 #include "sql/pg_page.h"
+#include "sql/pg_push.h"
 #include "sql/pg_search.h"
 #include "sql/pg_summary.h"
 
@@ -80,7 +81,7 @@ static enum pg_statement add_positions(
 
 static enum pg_statement add_params(struct pg_params *params, const struct store_request *request)
 {
-    switch (request->op) {
+    switch ((unsigned)request->op) {
     case STORE_LIST:
         return add_list(params, (const struct store_list *)request);
     case STORE_PAGE:
@@ -119,39 +120,9 @@ static enum pg_statement add_params(struct pg_params *params, const struct store
         return pg_device_add(params, (const struct store_devices *)request);
     case STORE_HISTORY_LIST:
         return pg_history_add_read(params, (const struct store_history_list *)request);
-    case STORE_CHANGED: /* has two statements */
-    case STORE_DEVICE_PUT:
-    case STORE_DEVICE_STATE:
-    case STORE_DEVICE_REMOVE:
-    case STORE_HISTORY_ADD:
-    case STORE_HISTORY_SWEEP:
-    case STORE_JOB_ADD:
-    case STORE_JOB_LEASE:
-    case STORE_JOB_STEP:
-    case STORE_JOB_PAUSE:
-    case STORE_JOB_SWEEP:
-    case STORE_PING:
-    case STORE_PUT:
-    case STORE_MARK:
-    case STORE_EDIT:
-    case STORE_DUE:
-    case STORE_RESCHEDULE:
-    case STORE_PREFERENCE_WRITE:
-    case STORE_CLAIM:
-    case STORE_SWEEP:
-    case STORE_RETAIN:
-    case STORE_FORGET:
-    case STORE_EPOCH:
-    case STORE_NOTE:
-    case STORE_AUDIENCE_POST:
-    case STORE_AUDIENCE_SWEEP:
-    case STORE_POSTED:
-    case STORE_RETRACT:
-    case STORE_REVISE:
-    case STORE_SUBSCRIBE:
-    case STORE_SUBSCRIBERS:
-    case STORE_TOPICS:
-    case STORE_OP_COUNT:
+    case STORE_PUSH_LOOK:
+        return pg_push_add(params, request);
+    default: /* STORE_CHANGED has two statements */
         break;
     }
     return PG_STMT_PING;
@@ -402,6 +373,8 @@ int pg_read_rows(struct pg_flight *flight, const struct pg_run *run, const PGres
         return pg_device_rows((struct store_devices *)request, rows);
     case STORE_HISTORY_LIST:
         return pg_history_rows(request, rows);
+    case STORE_PUSH_LOOK:
+        return pg_push_rows(request, rows);
     case STORE_PING:
         return 0;
     default:

@@ -18,6 +18,7 @@
 #include "sql/pg_history.h"
 #include "sql/pg_job.h"
 #include "sql/pg_meta.h"
+#include "sql/pg_push.h"
 #include "sql/pg_put.h"
 #include "sql/pg_retention.h"
 #include "sql/pg_schedule.h"
@@ -328,13 +329,15 @@ static uint64_t send_follow(struct pg_port *port, struct pg_flight *flight, uint
 
 static bool is_of_user(enum store_op op)
 {
-    return op == STORE_EDIT || pg_device_writes(op);
+    return op == STORE_EDIT || pg_device_writes(op) || op_is_of_push(op);
 }
 
 static void send_of_user(struct pg_conn *conn, struct pg_flight *flight)
 {
     if (flight->requests[0]->op == STORE_EDIT) {
         pg_edit_send(conn, flight);
+    } else if (op_is_of_push(flight->requests[0]->op)) {
+        pg_push_send(conn, flight);
     } else {
         pg_device_send(conn, flight);
     }
@@ -529,6 +532,12 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
         return 0; /* a lock, a fence */
     }
     struct store_request *request = flight->requests[run->first];
+    if (op_is_of_jobs(request->op)) {
+        return pg_job_rows(request, run->which, rows);
+    }
+    if (op_is_of_push(request->op)) {
+        return pg_push_rows(request, rows);
+    }
     switch ((unsigned)request->op) {
     case STORE_AUDIENCE_POST:
     case STORE_RETRACT:
@@ -544,12 +553,6 @@ int pg_write_rows(struct pg_flight *flight, const struct pg_run *run, const PGre
     case STORE_DUE:
     case STORE_RESCHEDULE:
         return pg_schedule_rows(request, rows);
-    case STORE_JOB_ADD:
-    case STORE_JOB_LEASE:
-    case STORE_JOB_STEP:
-    case STORE_JOB_PAUSE:
-    case STORE_JOB_SWEEP:
-        return pg_job_rows(request, run->which, rows);
     case STORE_DEVICE_PUT:
     case STORE_DEVICE_STATE:
     case STORE_DEVICE_REMOVE:

@@ -10,6 +10,7 @@
 #include "sql/engine.h"
 #include "sql/sqlite_audience.h"
 #include "sql/sqlite_ops.h"
+#include "sql/sqlite_push.h"
 
 /* Append the devices that a statement tells, and close it. */
 static int take_rows(struct query *query, struct store_devices *devices)
@@ -110,7 +111,8 @@ static int put(struct sqlite_db *db, struct store_devices *devices)
     query_text(&query, 6, devices->body);
     query_u64(&query, 7, devices->now);
     status = take_rows(&query, devices);
-    return status < 0 ? status : drop_oldest(db, devices, id);
+    status = status < 0 ? status : drop_oldest(db, devices, id);
+    return status < 0 ? status : sqlite_push_begin(db, &devices->who);
 }
 
 int sqlite_device_write(struct sqlite_db *db, struct store_devices *devices)

@@ -54,7 +54,7 @@ int sqlite_forget_run(struct sqlite_db *db, struct store_forget *forget)
             return changed;
         }
         forget->erased[i] = (uint64_t)changed;
-        forget->more |= changed == STORE_FORGET_STEP;
+        forget->more |= changed >= STORE_FORGET_STEP;
     }
     return status < 0 ? status : sqlite_read_position(db, &forget->who, &forget->position, &floor);
 }

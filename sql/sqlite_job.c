@@ -85,7 +85,7 @@ static int take_key(struct sqlite_db *db, const struct store_job_new *job, uint6
     return more;
 }
 
-static int insert(struct sqlite_db *db, const struct store_job_new *job, uint64_t now)
+int sqlite_job_insert(struct sqlite_db *db, const struct store_job_new *job, uint64_t now)
 {
     struct query query;
     query_open(&query, db, SQLITE_STMT_JOB_INSERT);
@@ -116,7 +116,7 @@ static int run_add(struct sqlite_db *db, struct store_job_add *add)
     for (size_t i = 0; status == 0 && i < add->count; i++) {
         status = take_key(db, &add->jobs[i], now, &add->added[i]);
         if (status == 0 && !add->added[i].repeat) {
-            status = insert(db, &add->jobs[i], now);
+            status = sqlite_job_insert(db, &add->jobs[i], now);
         }
     }
     return status;
@@ -346,7 +346,8 @@ static int fail(struct sqlite_db *db, struct store_job_step *step, struct store_
     int status = read_rule(db, job->queue, job->tenant, &rule);
     job->error = result_copy(request_result(&step->base), step->error);
     if (status == 0 && !step->final && job->attempt < rule.attempts) {
-        job->run_at = now + pause_of(&rule, job->attempt, step->jitter);
+        uint64_t pause = pause_of(&rule, job->attempt, step->jitter);
+        job->run_at = now + (pause > step->wait_ms ? pause : step->wait_ms);
         job->state = job->run_at > now ? JOB_DELAYED : JOB_WAITING;
     } else {
         job->state = step->final ? JOB_FAILED : JOB_DEAD;
@@ -368,13 +369,21 @@ static int complete(struct sqlite_db *db, struct store_job_step *step, struct st
     return end(db, job);
 }
 
-static int release(struct sqlite_db *db, struct store_job *job)
+static int release(struct sqlite_db *db, struct store_job_step *step, struct store_job *job)
 {
     struct query query;
-    job->state = JOB_WAITING;
+    job->state = step->wait_ms > 0 ? JOB_DELAYED : JOB_WAITING;
     job->attempt--;
     job->until = 0;
+    if (step->wait_ms > 0) {
+        job->run_at = clock_wall_ms() + step->wait_ms;
+    }
+    if (step->error.len > 0) {
+        job->error = result_copy(request_result(&step->base), step->error);
+    }
     open_job(&query, db, SQLITE_STMT_JOB_RELEASE, job->id);
+    query_u64(&query, 3, job->run_at);
+    query_text(&query, 4, job->error);
     return run(&query);
 }
 
@@ -426,7 +435,7 @@ static int run_step(struct sqlite_db *db, struct store_job_step *step)
     case JOB_FAIL:
         return fail(db, step, job);
     case JOB_RELEASE:
-        return release(db, job);
+        return release(db, step, job);
     case JOB_RETRY:
         return retry(db, step);
     case JOB_DROP:

@@ -16,6 +16,10 @@ MUST_CHECK int sqlite_job_write(struct sqlite_db *db, struct store_request *requ
 /* Carry out a reading one, in a snapshot (sqlite_job_read.c). STATUS_NOT_FOUND. */
 MUST_CHECK int sqlite_job_read(struct sqlite_db *db, struct store_request *request);
 
+/* Add a job, whose key is not looked at; `now` is when it was made. */
+MUST_CHECK int sqlite_job_insert(
+    struct sqlite_db *db, const struct store_job_new *job, uint64_t now);
+
 /* Read the columns JOB_COLUMNS of sqlite_job.def; texts are copied to `arena`. `now` tells what is
  * delayed. */
 void sqlite_job_row(

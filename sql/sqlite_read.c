@@ -15,6 +15,7 @@
 #include "sql/sqlite_items.h"
 #include "sql/sqlite_job.h"
 #include "sql/sqlite_page.h"
+#include "sql/sqlite_push.h"
 #include "sql/sqlite_search.h"
 #include "sql/sqlite_summary.h"
 #include "sql/sqlite_topics.h"
@@ -365,7 +366,7 @@ static int run_ping(struct sqlite_db *db)
 
 static int run_read(struct sqlite_db *db, struct store_request *request)
 {
-    switch (request->op) {
+    switch ((unsigned)request->op) {
     case STORE_LIST:
         return run_list(db, (struct store_list *)request);
     case STORE_PAGE:
@@ -390,6 +391,8 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
         return sqlite_preference_read(db, (struct store_preference *)request);
     case STORE_DEVICE_LIST:
         return sqlite_device_list(db, (struct store_devices *)request);
+    case STORE_PUSH_LOOK:
+        return sqlite_push_look(db, (struct store_push_look *)request);
     case STORE_WITNESS_READ:
         return run_witness(db, (struct store_witness *)request);
     case STORE_PING:
@@ -404,38 +407,9 @@ static int run_read(struct sqlite_db *db, struct store_request *request)
     case STORE_JOB_LIST:
     case STORE_QUEUES:
         return sqlite_job_read(db, request);
-    case STORE_DEVICE_PUT:
-    case STORE_DEVICE_STATE:
-    case STORE_DEVICE_REMOVE:
     case STORE_HISTORY_LIST:
         return sqlite_history_read(db, (struct store_history_list *)request);
-    case STORE_HISTORY_ADD:
-    case STORE_HISTORY_SWEEP:
-    case STORE_JOB_ADD:
-    case STORE_JOB_LEASE:
-    case STORE_JOB_STEP:
-    case STORE_JOB_PAUSE:
-    case STORE_JOB_SWEEP:
-    case STORE_PUT:
-    case STORE_MARK:
-    case STORE_EDIT:
-    case STORE_DUE:
-    case STORE_RESCHEDULE:
-    case STORE_PREFERENCE_WRITE:
-    case STORE_CLAIM:
-    case STORE_SWEEP:
-    case STORE_FORGET:
-    case STORE_WITNESS_RAISE:
-    case STORE_EPOCH:
-    case STORE_NOTE:
-    case STORE_AUDIENCE_POST:
-    case STORE_AUDIENCE_SWEEP:
-    case STORE_SUMMARY_SWEEP:
-    case STORE_RETAIN:
-    case STORE_RETRACT:
-    case STORE_REVISE:
-    case STORE_SUBSCRIBE:
-    case STORE_OP_COUNT:
+    default:
         break;
     }
     return STATUS_INVALID;

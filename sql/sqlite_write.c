@@ -15,6 +15,7 @@
 #include "sql/sqlite_forget.h"
 #include "sql/sqlite_history.h"
 #include "sql/sqlite_job.h"
+#include "sql/sqlite_push.h"
 #include "sql/sqlite_retention.h"
 #include "sql/sqlite_schedule.h"
 #include "sql/sqlite_summary.h"
@@ -531,6 +532,10 @@ static int run_write(
     case STORE_DEVICE_STATE:
     case STORE_DEVICE_REMOVE:
         return sqlite_device_write(db, (struct store_devices *)request);
+    case STORE_PUSH_ARRANGE:
+    case STORE_PUSH_NOTE:
+    case STORE_PUSH_RECEIVED:
+        return sqlite_push_write(db, request);
     case STORE_JOB_ADD:
     case STORE_JOB_LEASE:
     case STORE_JOB_STEP:

@@ -298,9 +298,15 @@ bool op_is_of_meta(enum store_op op)
     return op == STORE_EPOCH || op == STORE_NOTE;
 }
 
+bool op_is_of_push(enum store_op op)
+{
+    return op >= STORE_PUSH_ARRANGE && op <= STORE_PUSH_LOOK;
+}
+
 static bool op_writes_devices_or_history(enum store_op op)
 {
-    return (op >= STORE_DEVICE_PUT && op < STORE_DEVICE_LIST) || history_writes(op);
+    return (op >= STORE_DEVICE_PUT && op < STORE_DEVICE_LIST) || history_writes(op) ||
+           (op_is_of_push(op) && op < STORE_PUSH_LOOK);
 }
 
 bool op_writes(enum store_op op)
@@ -412,6 +418,10 @@ static const struct outputs outputs[STORE_OP_COUNT] = {
     [STORE_DEVICE_STATE] = OUTPUTS(store_devices, devices),
     [STORE_DEVICE_REMOVE] = OUTPUTS(store_devices, devices),
     [STORE_DEVICE_LIST] = OUTPUTS(store_devices, devices),
+    [STORE_PUSH_ARRANGE] = OUTPUTS(store_push_arrange, jobs),
+    [STORE_PUSH_NOTE] = OUTPUTS(store_push_note, closed),
+    [STORE_PUSH_RECEIVED] = OUTPUTS(store_push_received, known),
+    [STORE_PUSH_LOOK] = OUTPUTS(store_push_look, has_row),
     [STORE_WITNESS_RAISE] = OUTPUTS(store_witness, number),
     [STORE_WITNESS_READ] = OUTPUTS(store_witness, number),
     [STORE_EPOCH] = {offsetof(struct store_renewal, epoch), offsetof(struct store_renewal, fresh)},

@@ -31,6 +31,7 @@
 #include "sql/store_list.h"
 #include "sql/store_note.h"
 #include "sql/store_preference.h"
+#include "sql/store_push.h"
 #include "sql/store_request.h"
 #include "sql/store_retention.h"
 #include "sql/store_schedule.h"

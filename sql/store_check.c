@@ -207,6 +207,32 @@ static bool is_devices(const struct store_devices *devices)
                          devices->most >= 1 && devices->most <= STORE_DEVICES_MAX));
 }
 
+static bool is_push(const struct store_request *request)
+{
+    switch ((unsigned)request->op) {
+    case STORE_PUSH_ARRANGE: {
+        const struct store_push_arrange *arrange = (const struct store_push_arrange *)request;
+        return (arrange->who.user.len == 0 || is_user(&arrange->who)) &&
+               arrange->from.changed_at <= INT32_MAX && arrange->from.slot < SLOT_COUNT &&
+               is_text(arrange->from.tenant, STORE_NAME_MAX) &&
+               is_text(arrange->from.user, STORE_NAME_MAX) && arrange->after_ms <= INT64_MAX / 2;
+    }
+    case STORE_PUSH_NOTE: {
+        const struct store_push_note *note = (const struct store_push_note *)request;
+        return is_user(&note->who) && note->rev <= INT64_MAX &&
+               is_text(note->type, STORE_NAME_MAX) && is_text(note->error, TEXT_MAX_LEN);
+    }
+    case STORE_PUSH_RECEIVED: {
+        const struct store_push_received *received = (const struct store_push_received *)request;
+        return is_user(&received->who) && received->seq <= INT64_MAX;
+    }
+    default:
+        break;
+    }
+    const struct store_push_look *look = (const struct store_push_look *)request;
+    return is_user(&look->who) && look->recent_ms <= INT64_MAX;
+}
+
 static bool is_summary(const struct store_summary *summary)
 {
     return is_text(summary->tenant, STORE_NAME_MAX) && summary->to <= INT32_MAX &&
@@ -255,6 +281,11 @@ bool request_is_valid(const struct store_request *request)
     case STORE_DEVICE_REMOVE:
     case STORE_DEVICE_LIST:
         return is_devices((const struct store_devices *)request);
+    case STORE_PUSH_ARRANGE:
+    case STORE_PUSH_NOTE:
+    case STORE_PUSH_RECEIVED:
+    case STORE_PUSH_LOOK:
+        return is_push(request);
     case STORE_CLAIM:
         return is_text(((const struct store_claim *)request)->owner, STORE_NAME_MAX);
     case STORE_FORGET:

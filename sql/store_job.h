@@ -157,9 +157,11 @@ struct store_job_step {
     struct bytes stage;
     struct bytes message;
     struct bytes result; /* JOB_COMPLETE */
-    struct bytes error; /* JOB_FAIL */
+    struct bytes error; /* JOB_FAIL; JOB_RELEASE: empty: the one before stays */
     bool final; /* JOB_FAIL: do not try again */
     uint32_t jitter; /* JOB_FAIL: thousandths of the pause that are added to it; to 1000 */
+    uint64_t wait_ms; /* JOB_FAIL: the pause is not shorter; JOB_RELEASE: it waits so long; to
+                         STORE_JOB_WAIT_MAX_MS */
     /* out */
     enum job_outcome outcome;
     struct store_job job; /* as it is now, or was (JOB_DROP) */

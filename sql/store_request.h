@@ -61,6 +61,10 @@ enum store_op {
     STORE_DEVICE_STATE,
     STORE_DEVICE_REMOVE,
     STORE_DEVICE_LIST,
+    STORE_PUSH_ARRANGE, /* these: store_push.h */
+    STORE_PUSH_NOTE,
+    STORE_PUSH_RECEIVED,
+    STORE_PUSH_LOOK,
     STORE_AUDIENCE_POST, /* these: store_audience.h */
     STORE_AUDIENCE_SWEEP,
     STORE_POSTED,

@@ -21,6 +21,7 @@
 #include "actors/inbox/inbox_bus.h"
 #include "actors/inbox/inbox_devices.h"
 #include "actors/inbox/inbox_preferences.h"
+#include "actors/inbox/inbox_receipts.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/inbox/positions.h"
 #include "actors/order/bus_origin.h"
@@ -146,6 +147,7 @@ void feed_stop(struct inbox *inbox)
     audience_leave(shard_of(&inbox->owner.actor)->audience, inbox);
     inbox_preferences_drop(inbox);
     inbox_devices_drop(inbox);
+    inbox_receipts_drop(inbox);
     if (inbox->gap != NULL) {
         struct shard *shard = shard_of(&inbox->owner.actor);
         shard->stats.waiting_bytes -= mem_cost(sizeof(*inbox->gap));

@@ -17,6 +17,7 @@
 struct inbox_devices;
 struct inbox_gap;
 struct inbox_preferences;
+struct inbox_receipts;
 
 enum inbox_phase {
     INBOX_WAITS_FEED, /* for the bus to confirm the channel */
@@ -35,6 +36,7 @@ struct inbox {
     uint64_t heard_rev; /* the highest rev heard of */
     struct inbox_preferences *preferences; /* NULL: the user has none */
     struct inbox_devices *devices; /* that its sockets are on; NULL: none was registered */
+    struct inbox_receipts *receipts; /* what clients have; NULL: none has said */
     struct inbox_gap *gap; /* what waits (feed.c); NULL: nothing has yet */
     uint8_t phase; /* enum inbox_phase */
     bool reading; /* a read of what changed above rev is under way */

@@ -10,6 +10,7 @@
 #include "actors/inbox/inbox.h"
 #include "actors/inbox/inbox_mark.h"
 #include "actors/inbox/inbox_page.h"
+#include "actors/inbox/inbox_receipts.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/shard.h"
 #include "codec/base/mem.h"
@@ -390,6 +391,7 @@ static void received(const struct client_call *call)
         refuse_parameter(call, &up_to_parameter);
         return;
     }
+    inbox_receipts_take(inbox_of(call->socket->user), up_to);
     call_answer(call, BYTES("{\"ok\":true}"));
 }
 

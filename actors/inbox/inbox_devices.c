@@ -10,6 +10,7 @@
 #include "actors/deliver/call.h"
 #include "actors/deliver/socket.h"
 #include "actors/inbox/inbox.h"
+#include "actors/inbox/inbox_receipts.h"
 #include "actors/inbox/inbox_request.h"
 #include "actors/shard.h"
 #include "codec/base/log.h"
@@ -256,6 +257,7 @@ static void on_answered(struct inbox *inbox, struct inbox_request *request)
     }
     if (puts && owner_socket(&inbox->owner, request->socket_id) != NULL) {
         note(inbox, request->socket_id, devices->devices[0].id);
+        inbox_receipts_begin(inbox);
     } else if (at != NULL && memcmp(at->id, devices->id, DEVICE_ID_LEN) == 0) {
         if (devices->base.op == STORE_DEVICE_REMOVE) {
             forget(inbox, at);

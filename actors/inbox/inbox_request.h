@@ -31,6 +31,7 @@ struct inbox_request {
         struct store_topics topics;
         struct store_preference preference;
         struct store_devices devices;
+        struct store_push_received received;
     } store;
     void (*answered)(struct inbox *inbox, struct inbox_request *request);
     void (*carried_out)(struct inbox_request *request); /* also when the user has gone; or NULL */

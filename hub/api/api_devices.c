@@ -12,6 +12,7 @@
 #include "codec/json_write.h"
 #include "hub/api/api_answer.h"
 #include "hub/api/api_auth.h"
+#include "hub/api/api_fields.h"
 #include "hub/api/api_handlers.h"
 #include "hub/api/api_shard.h"
 #include "sql/store.h"
@@ -125,15 +126,6 @@ static struct device_call *new_call(struct http_request *request, enum store_op 
     return call;
 }
 
-/* The device of the path; false: it can be nobody's. */
-static bool read_id(struct http_request *request, uint8_t ret_id[DEVICE_ID_LEN])
-{
-    char at[UUID_TEXT_LEN + 1];
-    struct bytes id;
-    return http_param(request, 1, at, sizeof(at), &id) == 0 &&
-           uuid_parse(id.at, id.len, ret_id) == 0;
-}
-
 /* Answers later, unless the store is closed already. */
 static void submit(struct http_request *request, struct device_call *call)
 {
@@ -163,7 +155,7 @@ static void ask_one(struct http_request *request, enum store_op op, unsigned sco
         return;
     }
     call->one = true;
-    if (read_id(request, call->op.id)) {
+    if (api_fields_path_id(request, 1, call->op.id)) {
         submit(request, call);
     } else {
         refuse_absent(request);
@@ -189,7 +181,7 @@ static bool read_body(struct http_request *request, struct device_call *call)
     struct device device;
     struct notification_fault fault;
     uint8_t id[DEVICE_ID_LEN];
-    if (!read_id(request, id)) {
+    if (!api_fields_path_id(request, 1, id)) {
         api_refuse_field(request, "id", "A UUID");
         return false;
     }

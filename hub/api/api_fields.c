@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "codec/base/rand.h"
 #include "codec/json_scan.h"
 #include "hub/api/api_answer.h"
 #include "hub/net/http_route.h"
@@ -55,4 +56,12 @@ bool api_fields_check_none(struct http_request *request)
         return false;
     }
     return api_fields_check(request, value, "");
+}
+
+bool api_fields_path_id(struct http_request *request, unsigned index, uint8_t ret_id[16])
+{
+    char at[UUID_TEXT_LEN + 1];
+    struct bytes id;
+    return http_param(request, index, at, sizeof(at), &id) == 0 &&
+           uuid_parse(id.at, id.len, ret_id) == 0;
 }

@@ -7,6 +7,7 @@
 #define HUB_API_API_FIELDS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "codec/base/bytes.h"
 
@@ -23,5 +24,8 @@ bool api_fields_check(struct http_request *request, struct bytes object, const c
  * request was answered, with 400 when the body is no JSON object.
  */
 bool api_fields_check_none(struct http_request *request);
+
+/* The UUID that is the parameter `index` of the path; false: it is none. Nothing is answered. */
+bool api_fields_path_id(struct http_request *request, unsigned index, uint8_t ret_id[16]);
 
 #endif

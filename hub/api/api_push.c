@@ -234,15 +234,6 @@ static bool write_plain(struct http_request *request, struct builder *out)
     return true;
 }
 
-/* The device of the path; false: it can be nobody's. */
-static bool read_id(struct http_request *request, uint8_t ret_id[NOTIFICATION_ID_LEN])
-{
-    char at[UUID_TEXT_LEN + 1];
-    struct bytes id;
-    return http_param(request, 1, at, sizeof(at), &id) == 0 &&
-           uuid_parse(id.at, id.len, ret_id) == 0;
-}
-
 void api_push_test(struct http_request *request, void *context)
 {
     (void)context;
@@ -253,7 +244,7 @@ void api_push_test(struct http_request *request, void *context)
         free_call(call);
         return;
     }
-    if (!read_id(request, call->id)) {
+    if (!api_fields_path_id(request, 1, call->id)) {
         api_refuse(request,
             &(struct api_error){.code = ERROR_NOT_FOUND, .message = "There is no such device"});
         free_call(call);

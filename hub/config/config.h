@@ -121,6 +121,9 @@ struct config_hook {
  */
 #define CONFIG_WEBHOOK_QUEUE "webhook."
 
+/* That of hand-offs to devices; likewise. It is there with a key of push. */
+#define CONFIG_PUSH_QUEUE "push"
+
 /* A backend that is told. */
 struct config_webhook {
     const char *name;

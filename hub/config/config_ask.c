@@ -96,5 +96,6 @@ const struct config_topic_type *config_topic_type(const struct config *config, s
 
 bool config_queue_is_own(const struct config_queue *queue)
 {
-    return bytes_starts(bytes_str(queue->name), BYTES(CONFIG_WEBHOOK_QUEUE));
+    struct bytes name = bytes_str(queue->name);
+    return bytes_starts(name, BYTES(CONFIG_WEBHOOK_QUEUE)) || bytes_eq_str(name, CONFIG_PUSH_QUEUE);
 }

@@ -26,7 +26,7 @@ const struct config_room_type *config_room_type(const struct config *config, str
 /* The type of a topic: what stands before its first colon; else the type "*", or NULL. */
 const struct config_topic_type *config_topic_type(const struct config *config, struct bytes topic);
 
-/* Whether `queue` is one of ours, by its name: that of a webhook. */
+/* Whether `queue` is one of ours, by its name: that of a webhook, or of hand-offs to devices. */
 bool config_queue_is_own(const struct config_queue *queue);
 
 #endif

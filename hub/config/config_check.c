@@ -471,7 +471,8 @@ static int check_queues(const struct config *config, struct config_error *error)
                 "underscores is needed",
                 queue->where, queue->name);
         }
-        if (config_queue_is_own(queue) && !has_webhook(config, queue)) {
+        if (bytes_starts(bytes_str(queue->name), BYTES(CONFIG_WEBHOOK_QUEUE)) &&
+            !has_webhook(config, queue)) {
             return config_draft_refuse(error,
                 "%s: queue \"%.64s\": a name that begins with " CONFIG_WEBHOOK_QUEUE
                 " is that of a webhook block",

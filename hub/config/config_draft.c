@@ -83,11 +83,13 @@ static void add_builtin_queues(struct config *config)
     }
 }
 
-/* What a webhook's queue has where the file has no block of its name: hours, not seconds. */
-static const struct {
+/* What one of our queues has where the file has no block of its name. */
+struct queue_option {
     const char *option;
     const char *value;
-} webhook_queue[] = {
+};
+
+static const struct queue_option webhook_queue[] = {/* hours, not seconds */
     {"concurrency", "4"}, {"attempts", "12"}, {"backoff", "5s"}, {"keep_failed", "1000"}};
 
 static bool has_queue(const struct config *config, const char *name)
@@ -99,19 +101,34 @@ static bool has_queue(const struct config *config, const char *name)
     return has;
 }
 
-void config_draft_add_webhook_queues(struct config *config)
+/* Names of users stand in these: none that is done is kept. */
+static const struct queue_option push_queue[] = {
+    {"concurrency", "100"}, {"attempts", "3"}, {"backoff", "5s"}, {"keep_completed", "0"}};
+
+static void add_queue(struct config *config, const char *name, const char *where,
+    const struct queue_option *options, size_t count)
+{
+    struct config_error why;
+    if (has_queue(config, name)) {
+        return;
+    }
+    void *block = config_draft_block(config, CONFIG_QUEUE, name, where);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(config_value_parse(find_option(CONFIG_QUEUE, options[i].option), options[i].value,
+                  config->arena, block, &why) == 0);
+    }
+}
+
+void config_draft_add_own_queues(struct config *config)
 {
     for (size_t i = 0; i < config->webhook_count; i++) {
         char name[128];
-        struct config_error why;
         (void)snprintf(name, sizeof(name), CONFIG_WEBHOOK_QUEUE "%.100s", config->webhooks[i].name);
-        void *block = has_queue(config, name) ? NULL
-                                              : config_draft_block(config, CONFIG_QUEUE, name,
-                                                    config->webhooks[i].where);
-        for (size_t j = 0; block != NULL && j < ARRAY_LEN(webhook_queue); j++) {
-            CHECK(config_value_parse(find_option(CONFIG_QUEUE, webhook_queue[j].option),
-                      webhook_queue[j].value, config->arena, block, &why) == 0);
-        }
+        add_queue(config, name, config->webhooks[i].where, webhook_queue, ARRAY_LEN(webhook_queue));
+    }
+    if (config->push_vapid_key[0] != '\0') {
+        add_queue(config, CONFIG_PUSH_QUEUE, config->came_from[CONFIG_AT_push_vapid_key],
+            push_queue, ARRAY_LEN(push_queue));
     }
 }
 

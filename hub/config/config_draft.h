@@ -25,8 +25,8 @@ MUST_CHECK int config_draft_set(struct config *config, const struct config_setti
 void *config_draft_block(
     struct config *config, enum config_block kind, const char *title, const char *where);
 
-/* Add the queues of webhooks that have no block of their own. */
-void config_draft_add_webhook_queues(struct config *config);
+/* Add the queues of webhooks, and of push where it has a key, that have no block of their own. */
+void config_draft_add_own_queues(struct config *config);
 
 /* Set one option of a block, as config_draft_set. */
 MUST_CHECK int config_draft_set_option(struct config *config, void *block,

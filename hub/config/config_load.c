@@ -317,7 +317,7 @@ static int set_all(struct config *config, const struct config_input *input,
     }
     status = status < 0 ? status : set_variables(config, input, error);
     status = status < 0 ? status : set_flags(config, &flags, error);
-    config_draft_add_webhook_queues(config);
+    config_draft_add_own_queues(config);
     return status < 0 ? status : config_check(config, error);
 }
 

@@ -279,12 +279,15 @@ static void end_request(struct outgoing_request *request, enum outgoing_end end)
 {
     struct outgoing *outgoing = request->outgoing;
     long status = 0;
+    curl_off_t wait_s = 0;
     if (request->easy != NULL && end == OUTGOING_ANSWERED) {
         curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
+        curl_easy_getinfo(request->easy, CURLINFO_RETRY_AFTER, &wait_s);
     }
     detach(request);
     count_end(&outgoing->stats, end);
     request->status = (unsigned)status;
+    request->retry_after_s = wait_s > 0 ? (uint64_t)wait_s : 0;
     request->end = end;
     start_waiting(outgoing, request->endpoint);
     request->done(request);

@@ -68,10 +68,11 @@ struct outgoing_request {
     uint32_t timeout_ms; /* of everything from outgoing_begin on; 1 or more */
     uint32_t answer_max; /* bytes of the body */
     outgoing_done_fn done;
-    /* How it ended; `status` and `answer` with OUTGOING_ANSWERED. */
+    /* How it ended; `status`, `answer` and `retry_after_s` with OUTGOING_ANSWERED. */
     enum outgoing_end end;
     unsigned status;
     struct builder answer; /* its owner resets it */
+    uint64_t retry_after_s; /* as the answer says (RFC 9110, 10.2.3); 0: it does not; unbounded */
     /* private */
     struct outgoing *outgoing;
     struct list link; /* endpoint.waiting, while it waits */

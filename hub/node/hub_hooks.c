@@ -122,7 +122,7 @@ static const struct config_queue *queue_of(
 {
     for (size_t i = 0; i < config->queue_count; i++) {
         const struct config_queue *queue = &config->queues[i];
-        if (config_queue_is_own(queue) &&
+        if (bytes_starts(bytes_str(queue->name), BYTES(CONFIG_WEBHOOK_QUEUE)) &&
             strcmp(queue->name + strlen(CONFIG_WEBHOOK_QUEUE), webhook->name) == 0) {
             return queue;
         }

@@ -25,6 +25,7 @@ MUST_CHECK int hub_make_push(const struct config *config, const struct hook_sett
 /* The service of a shard: start, stop, how much is open; and what is left of it when it ended. */
 void hub_push_start(struct hub_shard *shard);
 void hub_push_stop(struct hub_shard *shard);
+void hub_push_change(struct hub_shard *shard); /* to the settings that the shard has now */
 uint64_t hub_push_count_open(const struct hub_shard *shard);
 void hub_push_finish(struct hub_shard *shard);
 

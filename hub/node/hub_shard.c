@@ -329,9 +329,7 @@ static void change_settings(void *arg, bool cancelled)
     }
     hub_webhooks_change(shard);
     hub_alerts_reload(shard);
-    if (shard->shard.push != NULL) {
-        push_set(shard->shard.push, &shard->settings->push);
-    }
+    hub_push_change(shard);
     reload_jwt(shard);
     shard->next_expiry = 0; /* what happens to tokens that expire may have changed */
     user_recheck_begin(&shard->shard);

@@ -92,6 +92,7 @@ void metrics_publish(void *shard)
     }
     if (own->shard.push != NULL) {
         PUBLISH(own, push, push_get_stats(own->shard.push));
+        PUBLISH(own, handoffs, handoffs_get_stats(own->handoffs));
     }
     if (own->shard.presence != NULL) {
         PUBLISH(own, presence, presence_get_stats(own->shard.presence));

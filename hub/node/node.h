@@ -30,6 +30,7 @@ struct bundles;
 struct bus;
 struct cluster_server;
 struct config;
+struct handoffs;
 struct hub;
 struct hub_alerts;
 struct hub_settings;
@@ -74,6 +75,7 @@ struct hub_shard {
     uint64_t kept_ms; /* when the reserve of its thread was tried to be had again */
     atomic_bool sheds; /* relaxed: it was asked to, and has not yet */
     struct out *out; /* events of clients for the stream; NULL: not started, or ended */
+    struct handoffs *handoffs; /* notifications for devices; NULL: not started, or ended */
     struct recheck *recheck; /* looks at the rights of sockets after SIGHUP */
     uint64_t next_expiry; /* wall clock ms: no token of a socket here expires before */
     struct sweeper *sweeper; /* on shard 0 */

@@ -27,6 +27,7 @@
 #include "hub/hooks/out.h"
 #include "hub/hooks/webhooks.h"
 #include "hub/net/tls_stream.h"
+#include "hub/push/handoffs.h"
 #include "hub/push/push.h"
 
 enum {
@@ -94,6 +95,7 @@ struct metrics_sums {
     struct out_stats out;
     struct outgoing_stats told; /* requests of webhooks */
     struct push_stats push;
+    struct handoff_stats handoffs;
     struct presence_stats presence;
     struct jobs_stats jobs;
     struct jwt_stats tokens;

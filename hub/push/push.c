@@ -25,6 +25,7 @@ enum {
     WAITING_MAX = 4096,
     ANSWER_MAX = 16384,
     TOKEN_S = 12 * 3600,
+    WAIT_MAX_S = 12 * 3600,
     LINE_BYTES = 64,
     LINES = 6,
 };
@@ -147,6 +148,8 @@ static void on_done(struct outgoing_request *http)
     }
     call->outcome = outcome;
     call->status = http->end == OUTGOING_ANSWERED ? http->status : 0;
+    call->wait_ms =
+        http->retry_after_s < WAIT_MAX_S ? http->retry_after_s * 1000 : WAIT_MAX_S * 1000;
     destroy_request(request);
     call->done(call);
 }
@@ -241,6 +244,7 @@ int push_begin(struct push *push, struct push_call *call)
 {
     int key = call->device->platform == DEVICE_WEB ? key_of(push, call->device) : -1;
     call->status = 0;
+    call->wait_ms = 0;
     if (push->closed) {
         return STATUS_CLOSED;
     }

@@ -17,6 +17,7 @@
 #include "codec/base/check.h"
 #include "codec/device.h"
 #include "hub/net/outgoing.h"
+#include "sql/store_job.h"
 
 struct loop;
 struct outgoing_guard;
@@ -31,6 +32,10 @@ struct push_settings {
     unsigned key_count; /* 0: no Web Push */
     const char *subject;
     uint32_t timeout_ms;
+    uint64_t after_ms; /* what is stored is pushed so long behind it */
+    uint64_t ttl_ms; /* and no longer than this */
+    unsigned content; /* enum push_content */
+    struct store_job_rule rule; /* of the queue of hand-offs */
     const struct outgoing_guard *guard; /* borrowed from the hooks */
     const char *ca;
 };
@@ -74,6 +79,7 @@ struct push_call {
     push_done_fn done;
     enum push_outcome outcome; /* out */
     unsigned status; /* out: what the provider answered; 0: nothing */
+    uint64_t wait_ms; /* out: it asks to be left alone for so long; 0: it does not say */
 };
 
 /*

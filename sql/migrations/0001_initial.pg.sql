@@ -7,7 +7,8 @@ CREATE TABLE peal.meta (
 
 -- changed_at: when rev was last raised, by the database's clock, in tens of seconds since 1970. So
 -- coarse, it seldom changes, and most updates of a row leave its index alone. born: the number of the
--- tenant's posts when the inbox was made; through: it has what it gets of all posts up to it.
+-- tenant's posts when the inbox was made; through: it has what it gets of all posts up to it. devices: 1 where
+-- the user has devices, or had some.
 CREATE TABLE peal.inbox (
     slot smallint NOT NULL,
     tenant text COLLATE "C" NOT NULL,
@@ -22,9 +23,12 @@ CREATE TABLE peal.inbox (
     through bigint NOT NULL DEFAULT 0,
     topics integer NOT NULL DEFAULT 0,
     preference_rev bigint NOT NULL DEFAULT 0,
+    devices smallint NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id)
 ) WITH (fillfactor = 70);
 CREATE INDEX inbox_changed ON peal.inbox (changed_at);
+-- Those of users with devices (sql/store_push.h).
+CREATE INDEX inbox_devices ON peal.inbox (changed_at, slot, tenant, user_id) WHERE devices > 0;
 
 -- What a user wants (codec/preferences.h), durations in ms, and whether it hides from the others; asked for
 -- where inbox.preference_rev is not 0, which counts the changes.
@@ -2634,7 +2638,8 @@ $$;
 -- What becomes of one job; the verbs and outcomes are those of sql/store_job.h. Locks it, and nothing else.
 CREATE FUNCTION peal.job_step(
     which smallint, with_id uuid, space text, verb integer, with_lease uuid, percent integer,
-    as_stage text, as_message text, as_result bytea, as_error text, final integer, jitter integer
+    as_stage text, as_message text, as_result bytea, as_error text, final integer, jitter integer,
+    wait_ms bigint
 ) RETURNS TABLE (ret_outcome integer, ret_now bigint, ret_job peal.job)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -2680,7 +2685,7 @@ BEGIN
         IF final = 0 AND job.attempt < rule.attempts THEN
             pause := least((rule.backoff_ms * power(2, job.attempt - 1))::numeric, 43200000)::bigint;
             job.state := 0;
-            job.run_at := instant + pause + pause * jitter / 1000;
+            job.run_at := instant + greatest(pause + pause * jitter / 1000, wait_ms);
         ELSE
             job.state := CASE WHEN final > 0 THEN 3 ELSE 4 END;
             job.ended_at := instant;
@@ -2688,6 +2693,8 @@ BEGIN
     ELSIF verb = 3 THEN
         job.state := 0;
         job.attempt := job.attempt - 1;
+        job.run_at := CASE WHEN wait_ms > 0 THEN instant + wait_ms ELSE job.run_at END;
+        job.error := CASE WHEN as_error <> '' THEN as_error ELSE job.error END;
     ELSIF job.state > 2 OR (job.state = 0 AND job.run_at > instant) THEN
         job.state := 0;
         job.attempt := 0;
@@ -2872,6 +2879,12 @@ BEGIN
             WHERE o.slot = which AND o.tenant = space AND o.user_id = who AND o.id <> device
             ORDER BY o.registered_at DESC, o.id DESC OFFSET most - 1)) RETURNING 1
     ) SELECT count(*) INTO ret_dropped FROM gone g;
+    UPDATE peal.inbox i SET devices = 1
+        WHERE i.slot = which AND i.tenant = space AND i.user_id = who AND i.devices = 0;
+    INSERT INTO peal.push_reach (slot, tenant, user_id, rev)
+        SELECT i.slot, i.tenant, i.user_id, i.rev FROM peal.inbox i
+        WHERE i.slot = which AND i.tenant = space AND i.user_id = who
+        ON CONFLICT (slot, tenant, user_id) DO NOTHING;
     RETURN NEXT;
 END
 $$;
@@ -2894,3 +2907,184 @@ CREATE TABLE peal.room_message (
 CREATE UNIQUE INDEX room_message_id ON peal.room_message (slot, id);
 CREATE INDEX room_message_user ON peal.room_message (tenant, user_id, n) WHERE user_id <> '';
 CREATE INDEX room_message_expires ON peal.room_message (expires_at);
+
+-- Up to which rev hand-offs to devices of a user were arranged (sql/store_push.h); received: the highest seq that
+-- a client of the user has. Its lock comes behind that of the inbox, and alone where hand-offs are arranged.
+CREATE TABLE peal.push_reach (
+    slot smallint NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    rev bigint NOT NULL,
+    received bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (slot, tenant, user_id)
+) WITH (fillfactor = 70);
+
+-- What was handed over: a row and a device, as of `rev` of the row. state: 1 sent, 2 failed, 3 cleared.
+CREATE TABLE peal.push (
+    slot smallint NOT NULL,
+    tenant text COLLATE "C" NOT NULL,
+    user_id text COLLATE "C" NOT NULL,
+    id uuid NOT NULL,
+    device uuid NOT NULL,
+    rev bigint NOT NULL,
+    type text NOT NULL,
+    state smallint NOT NULL,
+    at bigint NOT NULL,
+    error text NOT NULL DEFAULT '',
+    PRIMARY KEY (slot, tenant, user_id, id, device)
+);
+CREATE INDEX push_at ON peal.push (at);
+CREATE INDEX push_shown ON peal.push (slot, tenant, user_id, device) WHERE state = 1;
+
+-- A new id for a job of the slot of `id`, and of its time.
+CREATE FUNCTION peal.push_job_id(id uuid) RETURNS uuid
+LANGUAGE sql VOLATILE AS $$ SELECT (left(id::text, 19) || right(gen_random_uuid()::text, 17))::uuid $$;
+
+-- Whether a row may be on a lock screen: it is there, unread or seen.
+CREATE FUNCTION peal.push_is_open(which smallint, space text, who text, with_id uuid) RETURNS boolean
+LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce((SELECT n.tenant = space AND n.user_id = who AND n.state < 2 FROM (
+        SELECT f.tenant, f.user_id, f.state FROM peal.notification f
+        WHERE f.slot = which AND f.id >= with_id AND f.id <= with_id ORDER BY f.id LIMIT 1) n), false)
+$$;
+
+-- Arranges what one user's devices are to be handed, of `most` rows (and all of the last one's rev); how many jobs,
+-- how many that clear, and whether there may be more. NULL: somebody else is doing it.
+CREATE FUNCTION peal.push_arrange_user(
+    which smallint, space text, who text, wait_ms bigint, most integer, most_clear integer,
+    OUT ret_jobs bigint, OUT ret_clears bigint, OUT ret_rest boolean
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    instant bigint := peal.instant();
+    done bigint;
+    head bigint;
+    edge bigint;
+    looked integer;
+BEGIN
+    SELECT p.rev INTO done FROM peal.push_reach p
+        WHERE p.slot = which AND p.tenant = space AND p.user_id = who FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT i.rev INTO head FROM peal.inbox i
+        WHERE i.slot = which AND i.tenant = space AND i.user_id = who;
+    SELECT max(w.new_rev), count(*) INTO edge, looked FROM (
+        SELECT n.new_rev FROM peal.notification n
+        WHERE n.slot = which AND n.tenant = space AND n.user_id = who AND n.new_rev > done
+        ORDER BY n.new_rev LIMIT most) w;
+    ret_rest := looked = most;
+    head := CASE WHEN ret_rest THEN edge ELSE greatest(head, edge) END;
+    WITH added AS (
+        INSERT INTO peal.job (slot, tenant, user_id, id, queue, type, payload, priority, created_at, run_at)
+            SELECT which, '', '', peal.push_job_id(w.id), 'push', 'push', convert_to(jsonb_build_object(
+                'tenant', space, 'user', who, 'id', w.id, 'device', d.id, 'rev', w.new_rev)::text, 'UTF8'),
+                w.priority, instant, instant + wait_ms
+            FROM (SELECT n.id, n.new_rev, n.priority, n.state FROM peal.notification n
+                WHERE n.slot = which AND n.tenant = space AND n.user_id = who
+                    AND n.new_rev > done AND n.new_rev <= head ORDER BY n.new_rev) w
+            CROSS JOIN LATERAL (SELECT o.id FROM peal.device o
+                WHERE o.slot = which AND o.tenant = space AND o.user_id = who ORDER BY o.id LIMIT 100) d
+            WHERE w.state < 2 RETURNING 1
+    ) SELECT count(*) INTO ret_jobs FROM added;
+    WITH over AS MATERIALIZED (
+        SELECT s.ctid AS place, s.id, s.device FROM peal.push s
+        WHERE s.slot = which AND s.tenant = space AND s.user_id = who AND s.state = 1
+            AND NOT peal.push_is_open(which, space, who, s.id)
+    ), changed AS (
+        UPDATE peal.push s SET state = 3, at = instant WHERE s.ctid = ANY (ARRAY(SELECT o.place FROM over o))
+    ), parts AS (
+        SELECT o.id, o.device, (row_number() OVER (PARTITION BY o.device ORDER BY o.id) - 1) / most_clear AS part
+        FROM over o
+    ), added AS (
+        INSERT INTO peal.job (slot, tenant, user_id, id, queue, type, payload, priority, created_at, run_at)
+            SELECT which, '', '', peal.push_job_id(g.one), 'push', 'clear', convert_to(jsonb_build_object(
+                'tenant', space, 'user', who, 'device', g.device, 'clear', g.ids)::text, 'UTF8'),
+                3, instant, instant
+            FROM (SELECT p.device, (array_agg(p.id))[1] AS one, jsonb_agg(p.id) AS ids
+                FROM parts p GROUP BY p.device, p.part) g RETURNING 1
+    ) SELECT count(*) INTO ret_clears FROM added;
+    UPDATE peal.push_reach p SET rev = head
+        WHERE p.slot = which AND p.tenant = space AND p.user_id = who AND p.rev <> head;
+END
+$$;
+
+-- A step over the inboxes of users with devices that have changed behind a place: where it has come to, how many jobs
+-- it has made, and the first of those that others had locked.
+CREATE FUNCTION peal.push_arrange(
+    past_at integer, past_slot smallint, past_tenant text, past_user text, wait_ms bigint,
+    most_looked integer, most_users integer, most_rows integer, most_clear integer, keep_ms bigint
+) RETURNS TABLE (
+    ret_jobs bigint, ret_clears bigint, ret_more boolean, ret_at bigint, ret_slot smallint, ret_tenant text,
+    ret_user text, ret_held bigint, ret_begin bigint
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    one record;
+    made record;
+    looked integer := 0;
+    arranged integer := 0;
+BEGIN
+    ret_jobs := 0;
+    ret_clears := 0;
+    ret_more := false;
+    ret_held := 0;
+    SELECT floor(extract(epoch FROM least(now(), min(a.xact_start))) / 10)::bigint - 1 INTO ret_begin
+        FROM pg_stat_activity a WHERE a.datname = current_database() AND a.backend_xid IS NOT NULL;
+    FOR one IN
+        SELECT w.*, (SELECT p.rev < w.rev FROM peal.push_reach p WHERE p.slot = w.slot
+            AND p.tenant = w.tenant AND p.user_id = w.user_id LIMIT 1) AS behind
+        FROM (SELECT i.changed_at, i.slot, i.tenant, i.user_id, i.rev FROM peal.inbox i
+            WHERE i.devices > 0 AND (i.changed_at, i.slot, i.tenant, i.user_id)
+                > (past_at, past_slot, past_tenant, past_user)
+            ORDER BY i.changed_at, i.slot, i.tenant, i.user_id LIMIT most_looked) w
+    LOOP
+        looked := looked + 1;
+        ret_at := one.changed_at;
+        ret_slot := one.slot;
+        ret_tenant := one.tenant;
+        ret_user := one.user_id;
+        IF one.behind THEN
+            made := peal.push_arrange_user(one.slot, one.tenant, one.user_id, wait_ms, most_rows, most_clear);
+            IF made.ret_rest IS NOT FALSE THEN
+                ret_held := CASE WHEN ret_held = 0 THEN one.changed_at ELSE least(ret_held, one.changed_at) END;
+            END IF;
+            ret_jobs := ret_jobs + coalesce(made.ret_jobs, 0);
+            ret_clears := ret_clears + coalesce(made.ret_clears, 0);
+            arranged := arranged + 1;
+            EXIT WHEN arranged = most_users;
+        END IF;
+    END LOOP;
+    ret_more := looked = most_looked OR arranged = most_users;
+    IF NOT ret_more THEN
+        DELETE FROM peal.push s WHERE s.ctid = ANY (ARRAY(SELECT o.ctid FROM peal.push o
+            WHERE o.at < peal.instant() - keep_ms ORDER BY o.at LIMIT 500));
+    END IF;
+    RETURN NEXT;
+END
+$$;
+
+-- What became of a push; whether the row was read, or went, meanwhile, and what is unread. Behind the lock of the position, so that who
+-- arranges sees the note, or the note what is arranged.
+CREATE FUNCTION peal.push_note(
+    which smallint, space text, who text, with_id uuid, for_device uuid, of_rev bigint, of_type text,
+    outcome smallint, why text, OUT ret_closed boolean, OUT ret_unread bigint
+)
+LANGUAGE plpgsql AS $$
+BEGIN
+    ret_closed := outcome = 1;
+    ret_unread := 0;
+    PERFORM FROM peal.push_reach p WHERE p.slot = which AND p.tenant = space AND p.user_id = who FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    ret_closed := outcome = 1 AND NOT peal.push_is_open(which, space, who, with_id);
+    SELECT i.unread INTO ret_unread FROM peal.inbox i
+        WHERE i.slot = which AND i.tenant = space AND i.user_id = who;
+    INSERT INTO peal.push (slot, tenant, user_id, id, device, rev, type, state, at, error)
+        VALUES (which, space, who, with_id, for_device, of_rev, of_type,
+            CASE WHEN ret_closed THEN 3 ELSE outcome END, peal.instant(), why)
+        ON CONFLICT (slot, tenant, user_id, id, device) DO UPDATE SET rev = excluded.rev,
+            type = excluded.type, state = excluded.state, at = excluded.at, error = excluded.error;
+END
+$$;

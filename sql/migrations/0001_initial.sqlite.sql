@@ -6,6 +6,7 @@ CREATE TABLE meta (
 -- The slot follows from tenant and user_id (codec/slot.h). changed_at: when rev was last raised, in
 -- tens of seconds since 1970; so coarse, it seldom changes, and its index seldom with it. born: the number of
 -- the tenant's posts when the inbox was made; through: it has what it gets of all posts up to it.
+-- devices: 1 where the user has devices, or had some.
 CREATE TABLE inbox (
     slot INTEGER NOT NULL,
     tenant TEXT NOT NULL,
@@ -20,9 +21,12 @@ CREATE TABLE inbox (
     through INTEGER NOT NULL DEFAULT 0,
     topics INTEGER NOT NULL DEFAULT 0,
     preference_rev INTEGER NOT NULL DEFAULT 0,
+    devices INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (slot, tenant, user_id)
 ) WITHOUT ROWID;
 CREATE INDEX inbox_changed ON inbox (changed_at);
+-- Those of users with devices (sql/store_push.h).
+CREATE INDEX inbox_devices ON inbox (changed_at) WHERE devices > 0;
 
 -- What a user wants (codec/preferences.h), durations in ms; asked for where inbox.preference_rev is
 -- not 0, which counts the changes.
@@ -392,3 +396,31 @@ CREATE UNIQUE INDEX room_message_id ON room_message (slot, id);
 CREATE INDEX room_message_room ON room_message (slot, tenant, room, n);
 CREATE INDEX room_message_user ON room_message (tenant, user_id, n) WHERE user_id <> '';
 CREATE INDEX room_message_expires ON room_message (expires_at);
+
+-- Up to which rev hand-offs to devices of a user were arranged (sql/store_push.h); received: the highest seq that
+-- a client of the user has.
+CREATE TABLE push_reach (
+    slot INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    received INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (slot, tenant, user_id)
+) WITHOUT ROWID;
+
+-- What was handed over: a row and a device, as of `rev` of the row. state: 1 sent, 2 failed, 3 cleared.
+CREATE TABLE push (
+    slot INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    id BLOB NOT NULL,
+    device BLOB NOT NULL,
+    rev INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    error TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (slot, tenant, user_id, id, device)
+) WITHOUT ROWID;
+CREATE INDEX push_at ON push (at);
+CREATE INDEX push_shown ON push (slot, tenant, user_id) WHERE state = 1;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/inbox/announce.h"
 #include "actors/user/user.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
@@ -30,7 +31,19 @@ static struct {
     char body[256];
     uint64_t foreground_at;
     unsigned asked[STORE_DEVICE_LIST + 1];
+    bool deviceless;
+    unsigned receipts;
+    uint64_t received;
 } kept;
+
+static int take_receipt(struct store_push_received *request)
+{
+    cr_assert(bytes_eq_str(request->who.user, user));
+    kept.receipts++;
+    kept.received = request->seq;
+    request->known = !kept.deviceless;
+    return kept.away ? STATUS_UNAVAILABLE : 0;
+}
 
 static int answer(struct store_devices *request)
 {
@@ -116,6 +129,7 @@ static void open(struct world *world)
     memset(&kept, 0, sizeof(kept));
     *world = (struct world){.nodes = nodes_create(1, &options)};
     fake_store_set_devices(world->nodes->store, answer);
+    fake_store_set_received(world->nodes->store, take_receipt);
     nodes_settle(world->nodes);
 }
 
@@ -230,5 +244,62 @@ Test(devices, a_store_that_is_away_is_told)
     ask(&world, one, REMOVE, "unavailable");
     end(&world, one); /* nobody hears of it, and it is believed for a while */
     cr_expect_eq(kept.foreground_at, 1000);
+    close(&world);
+}
+
+static void expect_receipts(unsigned receipts, uint64_t seq)
+{
+    cr_expect_eq(kept.receipts, receipts, "%u", kept.receipts);
+    cr_expect_eq(kept.received, seq, "%llu", (unsigned long long)kept.received);
+}
+
+static void post(struct world *world)
+{
+    struct store_row row = fake_store_post(world->nodes->store, user, "news");
+    announce_row(act_on(world), &row);
+    settle(world);
+}
+
+#define RECEIVED(seq) "[\"notification:received\",{\"upTo\":" seq "}]"
+
+Test(devices, what_a_client_has_is_told_to_the_store)
+{
+    static struct world world;
+    open(&world);
+    struct device *one = connect(&world, 0);
+    post(&world);
+    post(&world);
+    ask(&world, one, RECEIVED("1"), "\"ok\":true");
+    expect_receipts(1, 1);
+    ask(&world, one, RECEIVED("1"), "\"ok\":true");
+    expect_receipts(1, 1);
+    ask(&world, one, RECEIVED("99"), "\"ok\":true"); /* nobody has what there is not */
+    expect_receipts(2, 2);
+    ask(&world, one, RECEIVED("1"), "\"ok\":true");
+    expect_receipts(2, 2);
+    post(&world);
+    kept.away = true;
+    ask(&world, one, RECEIVED("3"), "\"ok\":true");
+    kept.away = false;
+    post(&world);
+    ask(&world, one, RECEIVED("4"), "\"ok\":true");
+    expect_receipts(4, 4);
+    close(&world);
+}
+
+Test(devices, nothing_is_told_of_who_has_none)
+{
+    static struct world world;
+    open(&world);
+    struct device *one = connect(&world, 0);
+    kept.deviceless = true;
+    post(&world);
+    post(&world);
+    ask(&world, one, RECEIVED("1"), "\"ok\":true");
+    ask(&world, one, RECEIVED("2"), "\"ok\":true");
+    expect_receipts(1, 1);
+    kept.deviceless = false;
+    ask(&world, one, REGISTER, "\"ok\":true"); /* now it has one */
+    expect_receipts(2, 2);
     close(&world);
 }

@@ -54,6 +54,7 @@ struct fake_store {
     int (*topics)(struct store_topics *request);
     int (*jobs)(struct store_request *request), (*devices)(struct store_devices *request);
     int (*history)(struct store_request *request);
+    int (*received)(struct store_push_received *request);
 };
 
 /* Inboxes. */
@@ -349,6 +350,12 @@ void fake_store_set_jobs(struct fake_store *store, int (*answer)(struct store_re
     store->jobs = answer;
 }
 
+void fake_store_set_received(
+    struct fake_store *store, int (*answer)(struct store_push_received *request))
+{
+    store->received = answer;
+}
+
 void fake_store_set_devices(struct fake_store *store, int (*answer)(struct store_devices *request))
 {
     store->devices = answer;
@@ -438,6 +445,10 @@ static int carry_out(struct fake_store *store, struct store_request *request)
     case STORE_DEVICE_REMOVE:
     case STORE_DEVICE_LIST:
         return store->devices(container_of(request, struct store_devices, base));
+    case STORE_PUSH_RECEIVED:
+        return store->received != NULL
+                   ? store->received(container_of(request, struct store_push_received, base))
+                   : 0;
     default:
         break;
     }

@@ -82,6 +82,10 @@ void fake_store_set_topics(struct fake_store *store, int (*answer)(struct store_
 /* The same for requests about jobs. */
 void fake_store_set_jobs(struct fake_store *store, int (*answer)(struct store_request *request));
 
+/* The same for what clients have received; without it nobody has a device. */
+void fake_store_set_received(
+    struct fake_store *store, int (*answer)(struct store_push_received *request));
+
 /* The same for those about devices. */
 void fake_store_set_devices(struct fake_store *store, int (*answer)(struct store_devices *request));
 

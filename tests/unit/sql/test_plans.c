@@ -67,6 +67,8 @@ static const struct {
     {"forget.notifications", {{"notification_pkey", "user_id"}, {"inbox_pkey", "user_id"},
                                  {"audience_head_pkey", "tenant"}}},
     {"forget.preferences", {{"preference_pkey", "user_id"}, {"inbox_pkey", "user_id"}}},
+    {"forget.pushes", {{"push_pkey", "user_id"}}},
+    {"forget.push_places", {{"push_reach_pkey", "user_id"}}},
     {"forget.scheduled", {{"schedule_pkey", "user_id"}}},
     {"forget.tombstones", {{"tombstone_pkey", "user_id"}}},
     {"forget.topics", {{"member_pkey", "user_id"}}},
