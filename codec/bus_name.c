@@ -77,6 +77,11 @@ void bus_name_alerts(const struct bus_names *names, const char *what, char ret_n
     snprintf(ret_name, BUS_NAME_MAX, "%s:alerts:{0}:%.16s", names->prefix, what);
 }
 
+void bus_name_outbox(const struct bus_names *names, const char *outbox, char ret_name[BUS_NAME_MAX])
+{
+    snprintf(ret_name, BUS_NAME_MAX, "%s:outbox:{0}:%.48s", names->prefix, outbox);
+}
+
 void bus_name_probe(
     const struct bus_names *names, const char *node, unsigned shard, char ret_name[BUS_NAME_MAX])
 {

@@ -56,6 +56,10 @@ void bus_name_schedule_nodes(const struct bus_names *names, char ret_name[BUS_NA
 /* The key of what nodes know of alerts: "lease", "figures" or "state". */
 void bus_name_alerts(const struct bus_names *names, const char *what, char ret_name[BUS_NAME_MAX]);
 
+/* The lease of who reads the outbox `outbox` (at most 48 bytes). */
+void bus_name_outbox(
+    const struct bus_names *names, const char *outbox, char ret_name[BUS_NAME_MAX]);
+
 /* The channel on which shard `shard` of `node` (at most 64 bytes) sees that messages come back. */
 void bus_name_probe(
     const struct bus_names *names, const char *node, unsigned shard, char ret_name[BUS_NAME_MAX]);

@@ -12,6 +12,7 @@
 #include "sql/migrate.h"
 #include "sql/pg_conn.h"
 #include "sql/pg_engine.h"
+#include "sql/store.h"
 
 enum { VERSION_MIN = 130000, PID_TEXT = 16 };
 
@@ -193,6 +194,35 @@ static int migrate(PGconn *pg, char *ret_error, size_t error_size)
     return status;
 }
 
+/* Make the outbox where it is not; what is there must be ours. */
+static int make_outbox(PGconn *pg, char *ret_error, size_t error_size)
+{
+    const struct migration *step = &migrations_pg[0];
+    char applied[MIGRATION_CHECKSUM_LEN + 1];
+    while (strcmp(step->name, "outbox") != 0) {
+        step++;
+    }
+    int status = begin_migration(pg);
+    status = status < 0 ? status : find_migration(pg, step->number, applied);
+    if (status == STATUS_NOT_FOUND) {
+        status = apply_migration(pg, step);
+    } else if (status == 0 && strcmp(applied, step->checksum) != 0) {
+        (void)snprintf(ret_error, error_size,
+            "Postgres: the outbox of this database is that of another build of Peal, and nothing "
+            "converts it: drop the schema peal when it is empty");
+        (void)end_migration(pg, false);
+        return STATUS_CONFLICT;
+    }
+    if (status < 0) {
+        copy_reason(pg, ret_error, error_size);
+    }
+    int ended = end_migration(pg, status == 0);
+    if (status == 0 && ended < 0) {
+        copy_reason(pg, ret_error, error_size);
+    }
+    return status < 0 ? status : ended;
+}
+
 /* --- opening --- */
 
 static int check_server(PGconn *pg, char *ret_error, size_t error_size)
@@ -213,6 +243,18 @@ static int check_server(PGconn *pg, char *ret_error, size_t error_size)
         return STATUS_UNSUPPORTED;
     }
     return 0;
+}
+
+int store_install_outbox(struct bytes url, char *ret_error, size_t error_size)
+{
+    char *text = mem_alloc(url.len + 1);
+    memcpy(text, url.at, url.len);
+    PGconn *pg = connect_blocking(text);
+    mem_free(text);
+    int status = check_server(pg, ret_error, error_size);
+    status = status < 0 ? status : make_outbox(pg, ret_error, error_size);
+    PQfinish(pg);
+    return status;
 }
 
 /* How many connections there are for others than superusers. */

@@ -55,6 +55,26 @@ int store_probe(struct bytes url, char *ret_error, size_t error_size)
     return 0;
 }
 
+int store_probe_outbox(struct bytes url, char *ret_error, size_t error_size)
+{
+    PGconn *pg = open_once(url);
+    PGresult *rows = NULL;
+    if (pg != NULL && PQstatus(pg) == CONNECTION_OK) {
+        rows = PQexec(pg, "SELECT to_regclass('peal.outbox') IS NOT NULL");
+    }
+    if (PQresultStatus(rows) != PGRES_TUPLES_OK) {
+        PQclear(rows);
+        return fail(pg, ret_error, error_size);
+    }
+    bool there = PQgetvalue(rows, 0, 0)[0] == 't';
+    PQclear(rows);
+    PQfinish(pg);
+    if (!there) {
+        (void)snprintf(ret_error, error_size, "there is no peal.outbox in this database yet");
+    }
+    return there ? 0 : STATUS_NOT_FOUND;
+}
+
 /* Whether a second connection has the same session: a pooler gives it to others between. */
 static bool shares_session(struct bytes url, const char *pid)
 {

@@ -56,6 +56,18 @@ MUST_CHECK int store_open(const struct store_config *config, struct store **ret_
  */
 MUST_CHECK int store_probe(struct bytes url, char *ret_error, size_t error_size);
 
+/*
+ * The same, and whether applications can post there within their own transactions (pg_outbox.h):
+ * STATUS_NOT_FOUND where they cannot yet.
+ */
+MUST_CHECK int store_probe_outbox(struct bytes url, char *ret_error, size_t error_size);
+
+/*
+ * Make what they need in the Postgres at `url`, which may be no store of ours, unless it is there.
+ * Blocks. Statuses and `ret_error` of store_open.
+ */
+MUST_CHECK int store_install_outbox(struct bytes url, char *ret_error, size_t error_size);
+
 /* What is to be known of a Postgres before nodes are begun with it. */
 struct store_examination {
     bool read_only; /* a standby */

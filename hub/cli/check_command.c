@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include "codec/base/buf.h"
+#include "codec/base/status.h"
 #include "hub/cli/cli.h"
 #include "hub/cli/cli_refuse.h"
 #include "hub/config/config.h"
+#include "hub/config/config_outboxes.h"
 #include "hub/config/config_print.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/node.h"
@@ -93,6 +95,34 @@ static int try_store(const struct config *config)
     return 0;
 }
 
+static int try_outbox(const struct config *config, const struct config_outbox *outbox)
+{
+    char error[ERROR_MAX] = "";
+    struct bytes url = bytes_str(config_outbox_url(config, outbox));
+    int status = store_probe_outbox(url, error, sizeof(error));
+    bool own = strcmp(outbox->name, CONFIG_OWN_OUTBOX) == 0;
+    if (status == 0) {
+        printf("# outbox %s: it is there\n", outbox->name);
+    } else if (own && status == STATUS_NOT_FOUND) {
+        printf("# outbox %s: it is made when a node starts\n", outbox->name);
+    } else {
+        fprintf(stderr, "peal: outbox \"%s\": %s%s%s\n", outbox->name, error,
+            status == STATUS_NOT_FOUND ? "; make it: peal migrate --outbox " : "",
+            status == STATUS_NOT_FOUND ? outbox->name : "");
+        return 1;
+    }
+    return 0;
+}
+
+static int try_outboxes(const struct config *config)
+{
+    int code = 0;
+    for (size_t i = 0; i < config->outbox_count; i++) {
+        code |= config->outboxes[i].on ? try_outbox(config, &config->outboxes[i]) : 0;
+    }
+    return code;
+}
+
 static int print(const struct config *config, bool sample)
 {
     struct builder text = {0};
@@ -122,9 +152,10 @@ int command_check_config(const struct config *config, int argc, char **argv)
     if (code == 0 && !sample) {
         code = try_settings(config);
     }
-    if (connects) { /* both are tried, whatever was wrong before */
+    if (connects) { /* all are tried, whatever was wrong before */
         code |= config->bus_url[0] != '\0' ? try_redis(config) : 0;
         code |= try_store(config);
+        code |= try_outboxes(config);
     }
     return code;
 }

@@ -55,11 +55,13 @@ const struct cli_command cli_commands[] = {
         "  --api-key KEY\n"
         "               an API key of scope jobs; default auth.api_key\n",
         true, command_jobs},
-    {"migrate", "[--new-epoch|--set-bus]", "bring the schema up to date",
+    {"migrate", "[--new-epoch|--set-bus|--outbox NAME]", "bring the schema up to date",
         "  --new-epoch  after a restore from a backup: clients read their inboxes anew\n"
         "  --set-bus    let the store keep the bus.slots and bus.partitions that are set now, "
         "while\n"
-        "               all nodes are stopped\n",
+        "               all nodes are stopped\n"
+        "  --outbox NAME\n"
+        "               make peal.post and peal.publish in the database of this outbox\n",
         true, command_migrate},
     {"publish", "--user ID --type TYPE [--title TEXT]", "post notifications",
         "  --message TEXT, --data JSON, --priority low|medium|high|urgent, --key KEY,\n"

@@ -8,6 +8,8 @@
 #include "codec/base/status.h"
 #include "hub/cli/cli.h"
 #include "hub/cli/cli_refuse.h"
+#include "hub/config/config.h"
+#include "hub/config/config_outboxes.h"
 #include "hub/config/store_options.h"
 #include "sql/store.h"
 
@@ -21,10 +23,35 @@ static void no_post(void *context, unsigned port, void (*fn)(void *arg, bool can
     fn(arg, true);
 }
 
+/* Make the outbox of the settings with that name in its database. */
+static int make_outbox(const struct config *config, const char *name)
+{
+    char error[ERROR_MAX] = "";
+    const struct config_outbox *outbox = NULL;
+    for (size_t i = 0; i < config->outbox_count; i++) {
+        outbox = strcmp(config->outboxes[i].name, name) == 0 ? &config->outboxes[i] : outbox;
+    }
+    if (outbox == NULL) {
+        fprintf(
+            stderr, "peal migrate: --outbox: no outbox of the settings is called %.64s\n", name);
+        return 1;
+    }
+    struct bytes url = bytes_str(config_outbox_url(config, outbox));
+    if (store_install_outbox(url, error, sizeof(error)) != 0) {
+        fprintf(stderr, "peal: outbox \"%s\": %s\n", name, error);
+        return 1;
+    }
+    printf("outbox %s: peal.post and peal.publish are there\n", name);
+    return 0;
+}
+
 int command_migrate(const struct config *config, int argc, char **argv)
 {
     bool new_epoch = argc > 0 && strcmp(argv[0], "--new-epoch") == 0;
     bool set_bus = argc > 0 && strcmp(argv[0], "--set-bus") == 0;
+    if (argc == 2 && strcmp(argv[0], "--outbox") == 0) {
+        return make_outbox(config, argv[1]);
+    }
     int used = new_epoch || set_bus;
     if (argc > used) {
         return cli_refuse_argument("migrate", argv + used);

@@ -164,6 +164,17 @@ struct config_alert {
 #include "hub/config/config_blocks.def"
 };
 
+/* The outbox of the store's own database, which is there without a block where that is Postgres. */
+#define CONFIG_OWN_OUTBOX "store"
+
+/* A database in which applications post within their own transactions. */
+struct config_outbox {
+    const char *name;
+    const char *where; /* "peal.conf:12", or "default" */
+#define OUTBOX(type, option, member, ...) CONFIG_C_##type member;
+#include "hub/config/config_blocks.def"
+};
+
 /* A setting's place in the table: CONFIG_AT_listen_port. */
 enum config_place {
 #define X(type, member, ...) CONFIG_AT_##member,
@@ -208,6 +219,8 @@ struct config {
     size_t queue_count;
     struct config_alert *alerts; /* the built-in ones included */
     size_t alert_count;
+    struct config_outbox *outboxes;
+    size_t outbox_count;
     struct config_list warnings; /* sentences to log once at start */
     /* private */
     const char *came_from[CONFIG_COUNT];

@@ -14,6 +14,7 @@
 #include "hub/config/config_alerts.h"
 #include "hub/config/config_ask.h"
 #include "hub/config/config_draft.h"
+#include "hub/config/config_outboxes.h"
 #include "hub/config/config_secret.h"
 #include "hub/config/config_value.h"
 #include "hub/net/loopback.h"
@@ -670,6 +671,7 @@ static int check_types(struct config *config, struct config_error *error)
     status = status < 0 ? status : check_webhooks(config, error);
     status = status < 0 ? status : check_queues(config, error);
     status = status < 0 ? status : config_alerts_check(config, error);
+    status = status < 0 ? status : config_outboxes_check(config, error);
     return status < 0 ? status : check_retention(config, error);
 }
 

@@ -101,6 +101,13 @@ static const struct config_setting alert_rows[] = {
 #include "hub/config/config_blocks.def"
 };
 
+static const struct config_setting outbox_rows[] = {
+#define OUTBOX(type, option, member, fallback, least, most, words, prose)                          \
+    {#option, CONFIG_##type, offsetof(struct config_outbox, member), fallback, least, most, words, \
+        false, prose},
+#include "hub/config/config_blocks.def"
+};
+
 #define KIND(block, type, array, count)                                                            \
     {                                                                                              \
 #block, block##_rows, ARRAY_LEN(block##_rows), sizeof(struct type),                        \
@@ -121,6 +128,7 @@ const struct config_block_kind config_block_kinds[CONFIG_BLOCK_COUNT] = {
         notification_type, config_notification_type, notification_types, notification_type_count),
     [CONFIG_QUEUE] = KIND(queue, config_queue, queues, queue_count),
     [CONFIG_ALERT] = KIND(alert, config_alert, alerts, alert_count),
+    [CONFIG_OUTBOX] = KIND(outbox, config_outbox, outboxes, outbox_count),
 };
 
 const struct config_setting *config_table_find(const char *key)

@@ -48,6 +48,7 @@ enum config_block {
     CONFIG_NOTIFICATION_TYPE,
     CONFIG_QUEUE,
     CONFIG_ALERT,
+    CONFIG_OUTBOX,
     CONFIG_BLOCK_COUNT
 };
 

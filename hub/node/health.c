@@ -4,6 +4,7 @@
  */
 #include "hub/node/health.h"
 
+#include "hub/node/hub_outboxes.h"
 #include "hub/node/metrics.h"
 #include "hub/node/node.h"
 
@@ -127,6 +128,7 @@ static void write_dependencies(
         {"hooks", is_hook_away(hub)},
         {"webhooks", are_webhooks_away(hub)},
         {"push", is_push_refused(hub)},
+        {"outboxes", hub_outboxes_are_late(hub)},
         {"presence", is_presence_degraded(hub)},
         {"ingest", ingest_gauges_stand(&hub->streams, sched_now(shard->shard.sched))},
     };

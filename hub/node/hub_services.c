@@ -37,6 +37,7 @@
 #include "hub/node/cluster_shard.h"
 #include "hub/node/hub_alerts.h"
 #include "hub/node/hub_hooks.h"
+#include "hub/node/hub_outboxes.h"
 #include "hub/node/hub_push.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/memory.h"
@@ -637,6 +638,10 @@ static const struct service table[] = {
         .start = hub_alerts_start,
         .stop = hub_alerts_stop,
         .open = hub_alerts_count_open},
+    {.name = "outboxes",
+        .start = hub_outboxes_start,
+        .stop = hub_outboxes_stop,
+        .open = hub_outboxes_count_open},
     {.name = "store watch",
         .wanted = is_first,
         .start = store_watch_start,

@@ -35,6 +35,7 @@
 #include "hub/node/dev_guard.h"
 #include "hub/node/hub_alerts.h"
 #include "hub/node/hub_hooks.h"
+#include "hub/node/hub_outboxes.h"
 #include "hub/node/hub_push.h"
 #include "hub/node/hub_services.h"
 #include "hub/node/hub_settings.h"
@@ -444,6 +445,7 @@ int hub_shards_stop(struct hub *hub)
         values_destroy(hub->shards[i].shard.values);
         hub->shards[i].shard.values = NULL;
         hub_alerts_finish(&hub->shards[i]);
+        hub_outboxes_finish(&hub->shards[i]);
         hub_hooks_finish(&hub->shards[i]);
         hub_webhooks_finish(&hub->shards[i]);
         hub_push_finish(&hub->shards[i]);

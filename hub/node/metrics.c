@@ -25,6 +25,7 @@
 #include "hub/net/loop.h"
 #include "hub/net/tls_stream.h"
 #include "hub/node/hub_hooks.h"
+#include "hub/node/hub_outboxes.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/log_writer.h"
 #include "hub/node/memory_guard.h"
@@ -439,6 +440,7 @@ static void metrics_write(
     hub_webhooks_write(&settings->webhooks, &sums.webhooks, out);
     write_queues(&hub->queues, out);
     write_alerts(settings->config, &hub->alerts, out);
+    hub_outboxes_write(hub, out);
 }
 
 void metrics_show(struct http_request *request, void *context)

@@ -24,6 +24,7 @@
 #include "hub/node/node_counts.h"
 #include "hub/node/queue_gauges.h"
 #include "hub/node/store_verdict.h"
+#include "hub/outbox/outbox.h"
 #include "hub/redis/redis_outage.h"
 
 struct bundles;
@@ -82,6 +83,7 @@ struct hub_shard {
     struct store_watch *store_watch; /* on shard 0 */
     struct queue_watch *queue_watch; /* on shard 0 */
     struct hub_alerts *alerts; /* on shard 0 */
+    struct outbox *outboxes[OUTBOXES_MAX]; /* by place in the settings; NULL: not here */
     uint64_t slow_ms; /* wall clock: slow statements before it are told; on shard 0 */
     bool queues_ending; /* it was stopped while it asked */
     struct sqlite_lease *sqlite_lease; /* on shard 0, with SQLite and Redis */
@@ -122,6 +124,7 @@ struct hub {
     struct ingest_gauges streams; /* any thread */
     struct queue_gauges queues; /* any thread */
     struct alert_gauges alerts; /* any thread */
+    struct outbox_gauge outboxes[OUTBOXES_MAX]; /* likewise; by their place in the settings */
     struct redis_outage bus_outage; /* any thread */
     struct bus_names names;
     atomic_uint peers_version; /* the lowest alive; relaxed */

@@ -12,6 +12,7 @@
 #include "hub/config/config.h"
 #include "hub/config/config_ask.h"
 #include "hub/config/config_load.h"
+#include "hub/config/config_outboxes.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/hub_shard.h"
 #include "hub/node/node.h"
@@ -75,6 +76,9 @@ static struct hub_settings *make_settings(struct hub *hub, struct config *next)
     const char *fixed = config_fixed_change(hub->config, next);
     if (fixed == NULL && !has_same_namespaces(hub->config, next)) {
         fixed = "namespace";
+    }
+    if (fixed == NULL && !config_outboxes_eq(hub->config, next)) {
+        fixed = "outbox";
     }
     if (fixed == NULL && has_memory(hub->config) != has_memory(next)) {
         fixed = "room_type.replay"; /* nodes read the stream from their start on, or not at all */

@@ -56,6 +56,8 @@ Test(bus_name, what_is_ours_carries_a_slot)
     cr_expect_str_eq(name, "peal:schedulers:{0}");
     bus_name_alerts(&names, "lease", name);
     cr_expect_str_eq(name, "peal:alerts:{0}:lease");
+    bus_name_outbox(&names, "shop", name);
+    cr_expect_str_eq(name, "peal:outbox:{0}:shop");
 }
 
 /* CRC-32 of tenant, NUL and user, modulo 4,096 and then modulo the slots of the bus. */
