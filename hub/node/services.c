@@ -28,8 +28,8 @@ struct seat {
     struct hub_shard *shard;
     struct loop *loop;
     struct loop_task task; /* stops what is due */
-    uint32_t started; /* rows, by bit */
-    uint32_t stopped;
+    uint64_t started; /* rows, by bit */
+    uint64_t stopped;
     bool stopping;
     /* Under the lock: */
     uint64_t open[SERVICES_MAX];
@@ -47,7 +47,7 @@ struct services {
     struct seat seats[];
 };
 
-_Static_assert(SERVICES_MAX <= 32, "a bit for each row");
+_Static_assert(SERVICES_MAX <= 64, "a bit for each row");
 
 /* Life. */
 
@@ -80,7 +80,7 @@ void services_destroy(struct services *services)
     }
 }
 
-static bool is_in(uint32_t rows, size_t row)
+static bool is_in(uint64_t rows, size_t row)
 {
     return (rows >> row & 1) != 0;
 }
@@ -128,7 +128,7 @@ int services_start(
     for (size_t i = 0; i < services->count && status == 0; i++) {
         const struct service *row = &services->rows[i];
         if (row->wanted == NULL || row->wanted(shard)) {
-            seat->started |= UINT32_C(1) << i;
+            seat->started |= UINT64_C(1) << i;
             status = start(row, shard);
         }
     }
@@ -155,16 +155,16 @@ static bool is_open_elsewhere(const struct seat *seat, size_t row)
 }
 
 /* The rows that are to be stopped now, by bit. Under the lock. */
-static uint32_t find_due(const struct seat *seat, const uint64_t open[SERVICES_MAX])
+static uint64_t find_due(const struct seat *seat, const uint64_t open[SERVICES_MAX])
 {
     const struct services *services = seat->services;
-    uint32_t due = 0;
+    uint64_t due = 0;
     bool behind = false; /* something is open */
     for (size_t i = services->count; i-- > 0;) {
         const struct service *row = &services->rows[i];
         bool first = is_in(seat->started, i) && !is_in(seat->stopped, i);
         if ((first || (row->again && open[i] > 0)) && !(row->last && behind)) {
-            due |= UINT32_C(1) << i;
+            due |= UINT64_C(1) << i;
         }
         behind = behind || open[i] > 0 || is_open_elsewhere(seat, i);
     }
@@ -177,11 +177,11 @@ static void stop_due(struct seat *seat)
     uint64_t open[SERVICES_MAX];
     count_open(seat, open);
     uv_mutex_lock(&services->lock);
-    uint32_t due = find_due(seat, open);
+    uint64_t due = find_due(seat, open);
     uv_mutex_unlock(&services->lock);
     for (size_t i = services->count; i-- > 0;) {
         if (is_in(due, i)) {
-            seat->stopped |= UINT32_C(1) << i;
+            seat->stopped |= UINT64_C(1) << i;
             if (services->rows[i].stop != NULL) {
                 services->rows[i].stop(seat->shard);
             }

@@ -21,7 +21,7 @@ struct hub_shard;
 struct loop;
 struct services;
 
-enum { SERVICES_MAX = 32 };
+enum { SERVICES_MAX = 64 };
 
 /* A row. All functions run on the shard's thread; each may be NULL. */
 struct service {
