@@ -518,6 +518,91 @@ def bench_store(setup, report):
                    median(floor, "rows_per_s"), 0.7, "high", "rows per s, against the store alone")
 
 
+# A transaction of an application: what pgbench has built in (TPC-B), and, of the second one, a post.
+APPLICATION = """\\set aid random(1, 100000 * :scale)
+\\set bid random(1, 1 * :scale)
+\\set tid random(1, 10 * :scale)
+\\set delta random(-5000, 5000)
+BEGIN;
+UPDATE pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;
+SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
+UPDATE pgbench_tellers SET tbalance = tbalance + :delta WHERE tid = :tid;
+UPDATE pgbench_branches SET bbalance = bbalance + :delta WHERE bid = :bid;
+INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (:tid, :bid, :aid, :delta, CURRENT_TIMESTAMP);
+%sEND;
+"""
+POST = "SELECT peal.post('user-' || (:aid % 1000), 'order', 'An order was taken', data => '{\"order\": 7}');\n"
+
+
+def run_pgbench(setup, database, *arguments):
+    command = [postgres_program("pgbench"), "-h", "127.0.0.1", "-p", str(database.port), "-U", "postgres",
+               *map(str, arguments), "postgres"]
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                         preexec_fn=dies_with_us(setup.generator_cores))
+    if run.returncode != 0:
+        raise RuntimeError(run.stderr.decode() + run.stdout.decode())
+    return run.stdout.decode()
+
+
+def query(setup, database, text):
+    command = [postgres_program("psql"), "-h", "127.0.0.1", "-p", str(database.port), "-U", "postgres", "-tAc",
+               text, "postgres"]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True,
+                          preexec_fn=dies_with_us(setup.generator_cores)).stdout.decode().strip()
+
+
+def run_application(setup, database, clients, scale, post):
+    """Transactions a second of an application that posts, or does not."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sql", encoding="utf-8") as script:
+        script.write(APPLICATION % (POST if post else ""))
+        script.flush()
+        length = ("-t", 20) if setup.smoke else ("-T", max(1, round(setup.seconds)))
+        text = run_pgbench(setup, database, "-n", "-c", clients, "-j", 2, *length, "-s", scale,
+                           "-M", "prepared", "-f", script.name)
+    done = int(re.search(r"number of transactions actually processed: ([0-9]+)", text)[1])
+    failed = int(re.search(r"number of failed transactions: ([0-9]+)", text)[1])
+    return {"ok": failed == 0 and done > 0, "done": done, "tps": float(re.search(r"tps = (\S+)", text)[1])}
+
+
+def posts_and_none(setup, report, database, clients, scale):
+    """Rounds with a post in each transaction, and without, in turn."""
+    return rounds_of(setup, report, lambda: run_application(setup, database, clients, scale, True),
+                     lambda: run_application(setup, database, clients, scale, False))
+
+
+def wait_until_taken(setup, report, database, posted):
+    """How long that took; all must be stored then."""
+    began = time.monotonic()
+    while query(setup, database, "SELECT count(*) FROM peal.outbox") != "0":
+        if time.monotonic() > began + 300:
+            raise RuntimeError("what was posted is not taken")
+        time.sleep(0.05)
+    took = time.monotonic() - began
+    stored = int(query(setup, database, "SELECT count(*) FROM peal.notification"))
+    report.check({"ok": stored == posted, "stored": stored, "posted": posted})
+    return took
+
+
+def bench_outbox(setup, report):
+    """What an application's own transactions lose by a post in each, with nobody who takes it and while a hub does."""
+    clients, scale = (4, 1) if setup.smoke else (50, 50)
+    with tempfile.TemporaryDirectory() as folder, Postgres(setup, folder) as database:
+        run_pgbench(setup, database, "-i", "-q", "-s", scale)
+        with start_peal(setup, folder, "--store-url", database.url):
+            pass  # it makes peal.post
+        posting, alone = posts_and_none(setup, report, database, clients, scale)
+        backlog = sum(run["done"] for run in posting)
+        report.add("outbox transactions", median(posting, "tps"), median(alone, "tps"), 0.95, "high",
+                   "per s, with a post in each against none")
+        with start_peal(setup, folder, "--store-url", database.url):
+            took = wait_until_taken(setup, report, database, backlog)
+            report.add("outbox taken", backlog / took, None, None, "high", "posts per s, of a backlog")
+            posting, alone = posts_and_none(setup, report, database, clients, scale)
+            wait_until_taken(setup, report, database, backlog + sum(run["done"] for run in posting))
+        report.add("outbox transactions, taken", median(posting, "tps"), median(alone, "tps"), None, "high",
+                   "per s, while a hub on the same core stores the posts")
+
+
 INBOX_READS = ("latest 20", "unread", "overview", "connect", "sync")
 
 
@@ -744,6 +829,7 @@ SCENARIOS = {
     "handshakes": bench_handshakes,
     "rejoin": bench_rejoin,
     "store": bench_store,
+    "outbox": bench_outbox,
     "inbox": bench_inbox,
     "cluster": bench_cluster,
     "growth": bench_growth,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Settings of backends that are told: webhooks, and their queues; events of clients.
+ * Settings of backends: webhooks that are told, and their queues; events of clients; outboxes of
+ * databases.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "hub/config/config.h"
 #include "hub/config/config_ask.h"
 #include "hub/config/config_load.h"
+#include "hub/config/config_outboxes.h"
 
 TestSuite(config_backends, .timeout = 60);
 
@@ -74,6 +76,11 @@ Test(config_backends, a_mistake_is_named)
     } cases[] = {
         {"webhook \"A b\" { url = \"https://a\" secret = x events = {job.dead} }",
             "webhook \"A b\": allowed as name: 1 to 48"},
+        {"outbox \"shop\" { }", ":1: outbox \"shop\": needs a url that begins"},
+        {"outbox \"shop\" { url = \"https://a\" }", "outbox \"shop\": needs a url that begins"},
+        {"outbox \"Shop\" { url = \"postgres://a\" }", "outbox \"Shop\": allowed as name: 1 to 48"},
+        {"outbox \"store\" { url = \"postgres://a\" }", "is that of store.url"},
+        {"outbox \"store\" { }", "outbox \"store\": needs store.url"},
         {"webhook \"a\" { secret = x events = {job.dead} }", ":1: webhook \"a\": needs a url, a"},
         {"webhook \"a\" { url = \"https://a\" secret = x }", "needs a url, a secret and events"},
         {"webhook \"a\" { events = {job.lost} }", "webhook \"a\": events"},
@@ -87,4 +94,29 @@ Test(config_backends, a_mistake_is_named)
             strstr(error.text, cases[i].part), "%s\n-> %s", cases[i].text, error.text);
         config_destroy(config);
     }
+}
+
+Test(config_backends, a_postgres_store_has_an_outbox_of_its_own)
+{
+    struct config *none = load("");
+    struct config *own = load("store { url = \"postgres://a/b\" }\n");
+    struct config *same = load("store { url = \"postgres://a/b\" }\noutbox \"store\" { }\n");
+    struct config *off = load("store { url = \"postgres://a/b\" }\noutbox \"store\" { on = off }\n"
+                              "outbox \"shop\" { url = \"postgres://c/d\" wake = off }\n");
+    cr_assert(none != NULL && own != NULL && same != NULL && off != NULL, "%s", error.text);
+    cr_expect_eq(none->outbox_count, 0);
+    cr_assert_eq(own->outbox_count, 1);
+    cr_expect(own->outboxes[0].on && own->outboxes[0].wake);
+    cr_expect_str_eq(own->outboxes[0].name, CONFIG_OWN_OUTBOX);
+    cr_expect_str_eq(config_outbox_url(own, &own->outboxes[0]), "postgres://a/b");
+    cr_assert_eq(off->outbox_count, 2);
+    cr_expect(!off->outboxes[0].on && !off->outboxes[1].wake);
+    cr_expect_str_eq(config_outbox_url(off, &off->outboxes[1]), "postgres://c/d");
+    cr_expect(config_outboxes_eq(own, same));
+    cr_expect_not(config_outboxes_eq(own, off));
+    cr_expect_not(config_outboxes_eq(own, none));
+    config_destroy(none);
+    config_destroy(own);
+    config_destroy(same);
+    config_destroy(off);
 }
