@@ -65,7 +65,7 @@ void hub_outboxes_finish(struct hub_shard *shard)
 bool hub_outboxes_are_late(const struct hub *hub)
 {
     bool late = false;
-    for (size_t i = 0; i < hub->config->outbox_count; i++) {
+    for (size_t i = 0; i < OUTBOXES_MAX; i++) {
         late |= outbox_is_late(&hub->outboxes[i], clock_mono_ms());
     }
     return late;

@@ -100,6 +100,24 @@ Test(health, jobs_that_are_not_given_again_are_told)
     stop(node);
 }
 
+Test(health, an_outbox_that_is_late_or_whose_database_is_away_is_told)
+{
+    static const char ready[] = "{\"status\":\"ready\"}";
+    static const char late[] = "{\"status\":\"degraded\",\"degraded\":[\"outboxes\"]}";
+    struct node *node = start();
+    struct outbox_gauge *gauge = &node->hub.outboxes[OUTBOXES_MAX - 1];
+    atomic_store(&gauge->lag_ms, OUTBOX_LATE_MS - 1);
+    expect_answer(node, "/readyz", 200, ready);
+    atomic_store(&gauge->lag_ms, OUTBOX_LATE_MS);
+    expect_answer(node, "/readyz", 200, late);
+    atomic_store(&gauge->lag_ms, 0);
+    cr_expect_not(outbox_is_late(gauge, OUTBOX_LATE_MS));
+    atomic_store(&gauge->down_ms, 1);
+    cr_expect_not(outbox_is_late(gauge, OUTBOX_LATE_MS));
+    cr_expect(outbox_is_late(gauge, OUTBOX_LATE_MS + 1));
+    stop(node);
+}
+
 Test(health, names_the_dependencies_that_fail)
 {
     static const char ready[] = "{\"status\":\"ready\"}";
