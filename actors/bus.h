@@ -6,7 +6,9 @@
  * the shard has none (NULL). A link is one connection that keeps itself alive: it reconnects with
  * jittered backoff (100 ms to 1 s, after a minute 5 s), authenticates, and re-subscribes every
  * channel it had. A link serves either commands or subscriptions: its first use decides, the other
- * is a programming error (Redis refuses commands on a subscribed connection). All calls and
+ * is a programming error (Redis refuses commands on a subscribed connection). Where Redis is a
+ * cluster, a link of commands is several connections: answers come in the order in which they were
+ * asked for among those whose keys lie in one slot, and among those without keys. All calls and
  * callbacks are on the shard's thread; no callback is called before the call that caused it
  * returned (but see close).
  */
@@ -88,11 +90,51 @@ struct bus_ops {
      * Costs Redis a comparison for each message of any channel: for few channels.
      */
     bool (*subscribe_quietly)(struct bus_link *link, struct bytes channel);
+    /*
+     * Where Redis is several servers, else both are NULL: see bus_command_near, bus_command_each.
+     */
+    void (*command_near)(struct bus_link *link, struct bytes key, const struct bytes *argv,
+        size_t argc, bus_reply_fn fn, void *context);
+    unsigned (*command_each)(struct bus_link *link, const struct bytes *argv, size_t argc,
+        bus_reply_fn fn, void *context);
 };
 
 /* A shard's access to Redis; implementations embed it first. */
 struct bus {
     const struct bus_ops *ops;
 };
+
+/* A command, and who gets its reply. */
+struct bus_command {
+    const struct bytes *argv;
+    size_t argc;
+    bus_reply_fn fn;
+    void *context;
+};
+
+/* Send a command without keys to the server that has `key`, as bus_ops.command with its default of
+ * time; where both go on the same link, their answers come in order. */
+static inline void bus_command_near(
+    struct bus *bus, struct bus_link *link, struct bytes key, const struct bus_command *command)
+{
+    if (bus->ops->command_near != NULL) {
+        bus->ops->command_near(
+            link, key, command->argv, command->argc, command->fn, command->context);
+    } else {
+        bus->ops->command(link, command->argv, command->argc, 0, command->fn, command->context);
+    }
+}
+
+/* Send a command without keys to each server that can have some: how many, at least 1. `fn` is
+ * called once for each. */
+static inline unsigned bus_command_each(struct bus *bus, struct bus_link *link,
+    const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context)
+{
+    if (bus->ops->command_each != NULL) {
+        return bus->ops->command_each(link, argv, argc, fn, context);
+    }
+    bus->ops->command(link, argv, argc, 0, fn, context);
+    return 1;
+}
 
 #endif

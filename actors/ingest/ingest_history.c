@@ -375,6 +375,8 @@ void ingest_history_ask(
     history->asking = true;
     history->asked_position = position;
     history->asked_read = read;
-    ops->command(history->link, info, ARRAY_LEN(info), COMMAND_MS, on_info, history);
+    /* Of the server that has the stream. */
+    bus_command_near(history->shard->bus, history->link, bytes_str(history->stream),
+        &(struct bus_command){info, ARRAY_LEN(info), on_info, history});
     ops->command(history->link, stream, ARRAY_LEN(stream), COMMAND_MS, on_stream, history);
 }

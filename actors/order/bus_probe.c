@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Publishes a number to itself now and then; one that Redis took and that does not come back counts
- * as deafness.
+ * Publishes a number to itself now and then, by each server there is; one that Redis took and that
+ * does not come back counts as deafness.
  */
 #include "actors/order/bus_probe.h"
 
@@ -23,8 +23,9 @@ struct bus_probe {
     char channel[BUS_NAME_MAX];
     char number[NUMBER_MAX]; /* of the last one that was sent */
     uint64_t sent;
-    bool answered; /* Redis has taken it */
-    bool heard; /* it has come back */
+    unsigned ways; /* servers that it was sent to */
+    unsigned answered; /* that have taken it */
+    unsigned heard; /* from which it has come back */
     uint32_t misses; /* in a row */
 };
 
@@ -32,7 +33,7 @@ static void on_published(void *context, int status, const struct bus_reply *repl
 {
     struct bus_probe *probe = context;
     (void)reply; /* a refusal is an answer too */
-    probe->answered = status == 0;
+    probe->answered += status == 0;
 }
 
 static void set_deaf(struct bus_probe *probe, bool deaf)
@@ -50,7 +51,8 @@ static void set_deaf(struct bus_probe *probe, bool deaf)
 static void judge(struct bus_probe *probe)
 {
     const struct bus_ops *ops = probe->shard->bus->ops;
-    bool missed = probe->answered && !probe->heard && ops->is_up(probe->listener);
+    bool taken = probe->answered >= probe->ways;
+    bool missed = taken && probe->heard < probe->ways && ops->is_up(probe->listener);
     probe->misses = missed ? probe->misses + 1 : 0;
     set_deaf(probe, probe->misses >= BUS_PROBE_MISSES);
 }
@@ -63,11 +65,12 @@ static void on_timer(struct timer *timer)
         judge(probe);
     }
     snprintf(probe->number, sizeof(probe->number), "%llu", (unsigned long long)++probe->sent);
-    probe->answered = false;
-    probe->heard = false;
+    probe->answered = 0;
+    probe->heard = 0;
     const struct bytes argv[] = {
         BYTES("PUBLISH"), bytes_str(probe->channel), bytes_str(probe->number)};
-    probe->shard->bus->ops->command(probe->sender, argv, ARRAY_LEN(argv), 0, on_published, probe);
+    probe->ways = bus_command_each(
+        probe->shard->bus, probe->sender, argv, ARRAY_LEN(argv), on_published, probe);
     timer_set(sched_timers(sched), timer, sched_now(sched) + probe->shard->config->probe_ms);
 }
 
@@ -101,7 +104,9 @@ bool bus_probe_owns(const struct bus_probe *probe, struct bytes channel)
 void bus_probe_heard(struct bus_probe *probe, struct bytes payload)
 {
     if (bytes_eq_str(payload, probe->number)) {
-        probe->heard = true;
+        probe->heard++;
+    }
+    if (probe->heard == probe->ways && probe->ways > 0) {
         probe->misses = 0;
         set_deaf(probe, false);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bus_probe - whether messages come back: a number on a channel of the shard's own, again and
- * again.
+ * again. In a cluster each server that others may publish at is tried.
  *
  * Redis may answer every command while nothing is delivered (rights of a user, a proxy between).
  * Then shard_stats.deaf is 1, and the node is not ready. Where Redis does not even answer, it is

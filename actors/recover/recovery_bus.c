@@ -50,6 +50,8 @@ struct fetch {
     struct buf *offset;
     struct buf *record; /* NULL before it is there */
     struct buf *lease; /* what its lease says; NULL: that has ended, or is not known yet */
+    unsigned parts; /* what is asked for together and was not answered yet */
+    bool lost; /* of these, one was not */
     struct timer timer;
     uint64_t until_ms; /* the stream may take that long to come up with the client */
 };
@@ -391,6 +393,20 @@ static void on_timer(struct timer *timer)
     adopt(container_of(timer, struct fetch, timer));
 }
 
+/* One of the two was answered: they may come from two servers, in any order. */
+static void take_part(struct fetch *fetch, int status)
+{
+    fetch->lost = fetch->lost || status != 0;
+    if (--fetch->parts > 0) {
+        return;
+    }
+    if (fetch->lost || fetch->lease == NULL) { /* the node was away for too long */
+        finish(fetch);
+        return;
+    }
+    adopt(fetch);
+}
+
 /* GET of the lease */
 static void on_lease(void *context, int status, const struct bus_reply *reply)
 {
@@ -398,18 +414,14 @@ static void on_lease(void *context, int status, const struct bus_reply *reply)
     if (status == 0 && reply->type == BUS_STRING) {
         fetch->lease = buf_new(reply->text);
     }
+    take_part(fetch, status);
 }
 
 /* The other node, if it lives, knows now that its socket is none any more. */
 static void on_told(void *context, int status, const struct bus_reply *reply)
 {
-    struct fetch *fetch = context;
     (void)reply;
-    if (status != 0 || fetch->lease == NULL) { /* the node was away for too long */
-        finish(fetch);
-        return;
-    }
-    adopt(fetch);
+    take_part(context, status);
 }
 
 static void ask_for_lease(struct fetch *fetch, struct bytes name)
@@ -433,6 +445,7 @@ static void on_record(void *context, int status, const struct bus_reply *reply)
         finish(fetch);
         return;
     }
+    fetch->parts = 2;
     ask_for_lease(fetch, origin.lease);
     struct builder channel = {0};
     struct builder message = {0};

@@ -112,8 +112,12 @@ static void on_info(void *context, int status, const struct bus_reply *reply)
 {
     struct value_census *census = context;
     if (status == 0 && reply->type == BUS_STRING) {
-        census->redis = read_field(reply->text, "used_memory", &census->used_bytes) &&
-                        read_field(reply->text, "maxmemory", &census->max_bytes);
+        uint64_t used = 0;
+        uint64_t most = 0;
+        census->redis = read_field(reply->text, "used_memory", &used) &&
+                        read_field(reply->text, "maxmemory", &most);
+        census->used_bytes += used;
+        census->max_bytes += most;
     }
     answered(census);
 }
@@ -122,8 +126,8 @@ static void ask_redis(struct value_census *census, struct values *values)
 {
     const struct bytes argv[] = {BYTES("INFO"), BYTES("memory")};
     if (values->redis != NULL && value_redis_is_up(values->redis)) {
-        census->parts++;
-        value_redis_command(values->redis, argv, ARRAY_LEN(argv), on_info, census);
+        census->parts +=
+            value_redis_ask_each(values->redis, argv, ARRAY_LEN(argv), on_info, census);
     }
 }
 

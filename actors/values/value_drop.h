@@ -39,7 +39,7 @@ struct value_drop {
     struct values *values;
     struct bytes left; /* tags that are still to come */
     struct bytes tag; /* the one under way */
-    char cursor[24]; /* of the scan */
+    char cursor[32]; /* of the scan */
     struct value_batch *batch; /* what one step of it found */
     size_t parts; /* shards, or commands, without an answer */
 };

@@ -32,7 +32,10 @@ struct value_link {
     bool listens; /* also to the probe, behind all of them */
     uint32_t confirmed; /* of all, since the connection is up */
     uint32_t epoch; /* grows with each connection that is lost */
-    bool heard; /* a probe of this connection came back */
+    uint64_t probed_ms; /* when the last one was sent */
+    unsigned ways; /* servers that it was sent to */
+    unsigned echoes; /* from which it has come back */
+    bool heard; /* a probe of this connection came back from all */
     uint64_t known_ms; /* when the last one that came back was sent */
 };
 
@@ -51,7 +54,9 @@ static void probe(struct value_link *link)
         snprintf(text, sizeof(text), "%" PRIu32 " %" PRIu64, link->epoch, now);
         const struct bytes argv[] = {
             BYTES("PUBLISH"), builder_bytes(&link->channel), bytes_str(text)};
-        value_redis_command(link->redis, argv, ARRAY_LEN(argv), NULL, NULL);
+        link->probed_ms = now;
+        link->echoes = 0;
+        link->ways = value_redis_ask_each(link->redis, argv, ARRAY_LEN(argv), NULL, NULL);
     }
     timer_set(sched_timers(link->shard->sched), &link->timer, now + VALUE_LINK_PROBE_MS);
 }
@@ -99,9 +104,10 @@ static void on_probe(struct value_link *link, struct bytes text)
     uint64_t epoch;
     uint64_t sent;
     if (take_number(&text, &epoch) && epoch == link->epoch &&
-        bytes_to_u64(text, UINT64_MAX, &sent) == 0 && sent <= sched_now(link->shard->sched)) {
+        bytes_to_u64(text, UINT64_MAX, &sent) == 0 && sent == link->probed_ms &&
+        ++link->echoes == link->ways) {
         link->heard = true;
-        link->known_ms = sent > link->known_ms ? sent : link->known_ms;
+        link->known_ms = sent;
     }
 }
 

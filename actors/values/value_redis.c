@@ -80,6 +80,12 @@ void value_redis_command(struct value_redis *redis, const struct bytes *argv, si
     redis->shard->bus->ops->command(redis->link, argv, argc, 0, fn, context);
 }
 
+unsigned value_redis_ask_each(struct value_redis *redis, const struct bytes *argv, size_t argc,
+    bus_reply_fn fn, void *context)
+{
+    return bus_command_each(redis->shard->bus, redis->link, argv, argc, fn, context);
+}
+
 bool value_redis_run(struct value_redis *redis, enum value_script script, const struct bytes *argv,
     size_t argc, bus_reply_fn fn, void *context)
 {

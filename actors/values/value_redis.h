@@ -55,6 +55,10 @@ void value_redis_read_clock(struct value_redis *redis);
 /* Whether an answer says that Redis has forgotten the scripts: it is told them again. */
 bool value_redis_forgot(struct value_redis *redis, const struct bus_reply *reply);
 
+/* Send another command, without keys, to each server there is: to how many. */
+unsigned value_redis_ask_each(struct value_redis *redis, const struct bytes *argv, size_t argc,
+    bus_reply_fn fn, void *context);
+
 /* Send another command on the same connection. */
 void value_redis_command(struct value_redis *redis, const struct bytes *argv, size_t argc,
     bus_reply_fn fn, void *context);

@@ -60,7 +60,11 @@ static int try_redis(const struct config *config)
         redis_check(&options, REDIS_WAIT_MS, &error, &report) != 0) {
         code = complain("bus: ", builder_bytes(&error));
     } else {
-        printf("# bus: Redis %s answers\n", report.version);
+        printf("# bus: Redis %s answers", report.version);
+        if (report.is_cluster) {
+            printf(", a cluster of %u masters", report.masters);
+        }
+        printf("\n");
     }
     redis_target_finish(&target);
     builder_reset(&error);

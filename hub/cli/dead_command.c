@@ -23,7 +23,7 @@ enum { PAGE = 500, ID_MAX = 48, ARGS_MAX = 256 };
 
 enum action { ACTION_LIST, ACTION_RETRY, ACTION_DROP };
 
-/* In one step, so that two who retry at once post an entry once. */
+/* In one step, so that two who retry at once post an entry once; in a cluster see add_entry. */
 static const char retry_script[] = "if redis.call('XDEL',KEYS[1],ARGV[1])==0 then return false end "
                                    "return redis.call('XADD',KEYS[2],'*',unpack(ARGV,2))";
 
@@ -37,6 +37,14 @@ struct dead {
     size_t seen; /* entries of the page */
     size_t total;
     bool failed;
+    bool split; /* both streams need not be at one server */
+};
+
+/* An entry that is posted again in two steps. */
+struct moving {
+    struct dead *dead;
+    char id[ID_MAX];
+    char key[ID_MAX + BUS_NAME_MAX]; /* by which it is known, if it has no other */
 };
 
 static void fail(struct dead *dead, int status, const struct bus_reply *reply)
@@ -129,6 +137,47 @@ static void on_retried(void *context, int status, const struct bus_reply *reply)
     }
 }
 
+static void drop_entry(struct dead *dead, struct bytes id);
+
+static void on_added(void *context, int status, const struct bus_reply *reply)
+{
+    struct moving *moving = context;
+    struct dead *dead = moving->dead;
+    on_retried(dead, status, reply);
+    if (status == 0 && reply->type == BUS_STRING) {
+        drop_entry(dead, bytes_str(moving->id));
+    }
+    mem_free(moving);
+}
+
+/*
+ * XADD and then XDEL: what is interrupted between them, or retried twice at once, is added twice
+ * under one key, so that it is stored once.
+ */
+static void add_entry(struct dead *dead, struct bytes id, const struct bus_reply *fields)
+{
+    struct bytes argv[ARGS_MAX] = {BYTES("XADD"), bytes_str(dead->in_key), BYTES("*")};
+    struct moving *moving = mem_alloc(sizeof(*moving));
+    size_t count = 3;
+    bool keyed = false;
+    moving->dead = dead;
+    snprintf(moving->id, sizeof(moving->id), "%.*s", (int)id.len, id.at);
+    for (size_t i = 0; i + 1 < fields->count && count + 4 <= ARGS_MAX; i += 2) {
+        if (is_posted(fields->items[i]->text)) {
+            keyed = keyed || bytes_eq(fields->items[i]->text, BYTES("key")) ||
+                    bytes_eq(fields->items[i]->text, BYTES("json"));
+            argv[count++] = fields->items[i]->text;
+            argv[count++] = fields->items[i + 1]->text;
+        }
+    }
+    if (!keyed) {
+        snprintf(moving->key, sizeof(moving->key), "%s@%s", dead->dead_key, moving->id);
+        argv[count++] = BYTES("key");
+        argv[count++] = bytes_str(moving->key);
+    }
+    redis_sync_send(dead->redis, argv, count, on_added, moving);
+}
+
 static void retry_entry(struct dead *dead, struct bytes id, const struct bus_reply *fields)
 {
     struct bytes argv[ARGS_MAX] = {BYTES("EVAL"), bytes_str(retry_script), BYTES("2"),
@@ -146,7 +195,11 @@ static void retry_entry(struct dead *dead, struct bytes id, const struct bus_rep
         dead->failed = true;
         return;
     }
-    redis_sync_send(dead->redis, argv, count, on_retried, dead);
+    if (dead->split) {
+        add_entry(dead, id, fields);
+    } else {
+        redis_sync_send(dead->redis, argv, count, on_retried, dead);
+    }
 }
 
 static void on_dropped(void *context, int status, const struct bus_reply *reply)
@@ -156,7 +209,7 @@ static void on_dropped(void *context, int status, const struct bus_reply *reply)
         fail(dead, status, reply);
         return;
     }
-    dead->total += (size_t)reply->integer;
+    dead->total += dead->action == ACTION_DROP ? (size_t)reply->integer : 0;
 }
 
 static void drop_entry(struct dead *dead, struct bytes id)
@@ -267,6 +320,7 @@ int command_dead(const struct config *config, int argc, char **argv)
     const struct bus_names names = {.prefix = config->bus_prefix, .slots = 1};
     bus_name_dead(&names, dead.dead_key);
     bus_name_in(&names, 0, dead.in_key);
+    dead.split = strstr(config->bus_url, "+cluster://") != NULL;
     if (redis_sync_reach(config, NULL, &error, &dead.redis) != 0) {
         struct bytes text = builder_bytes(&error);
         fprintf(stderr, "peal dead: %.*s\n", (int)text.len, text.len > 0 ? text.at : "");

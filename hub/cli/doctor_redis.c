@@ -20,8 +20,12 @@
 
 enum { WAIT_MS = 5000, WORDS_MAX = 8, STORE_MAX = 300 };
 
-/* A look at one server. */
+/* What is told once, of however many servers. */
+enum told { TOLD_EVICTS, TOLD_FULL, TOLD_CLIENTS, TOLD_TIMEOUT, TOLD_FORGETS };
+
+/* A look at one server, or at the masters of a cluster. */
 struct look {
+    unsigned told; /* a bit for each enum told */
     struct doctor *doctor;
     struct redis_sync *redis;
     uint64_t asked_ms;
@@ -34,6 +38,27 @@ static void ask(struct look *look, const struct bytes *argv, size_t argc, bus_re
     redis_sync_send(look->redis, argv, argc, fn, look);
     redis_sync_wait(look->redis, 0);
 }
+
+/* The same, of each server. */
+static void ask_each(struct look *look, const struct bytes *argv, size_t argc, bus_reply_fn fn)
+{
+    look->asked_ms = clock_wall_ms();
+    redis_sync_send_each(look->redis, argv, argc, fn, look);
+    redis_sync_wait(look->redis, 0);
+}
+
+static bool is_first(struct look *look, enum told told)
+{
+    bool first = (look->told & 1u << told) == 0;
+    look->told |= 1u << told;
+    return first;
+}
+
+#define ASK_EACH(look, fn, ...)                                                                    \
+    do {                                                                                           \
+        const struct bytes words[] = {__VA_ARGS__};                                                \
+        ask_each(look, words, ARRAY_LEN(words), fn);                                               \
+    } while (0)
 
 #define ASK(look, fn, ...)                                                                         \
     do {                                                                                           \
@@ -60,17 +85,18 @@ static void on_info(void *context, int status, const struct bus_reply *reply)
     struct bytes policy = redis_info_field(info, "maxmemory_policy");
     uint64_t most = number_of(info, "maxmemory");
     uint64_t clients = number_of(info, "maxclients");
-    if (!bytes_eq(policy, BYTES("noeviction"))) {
+    if (!bytes_eq(policy, BYTES("noeviction")) && is_first(look, TOLD_EVICTS)) {
         doctor_find(look->doctor, "BUS-EVICTS", "CONFIG SET maxmemory-policy noeviction",
             "maxmemory-policy is %.*s: Redis takes leases and answers away when its memory is full",
             (int)policy.len, policy.len > 0 ? policy.at : "");
     }
-    if (most > 0 && number_of(info, "used_memory") > most / 10 * 9) {
+    if (most > 0 && number_of(info, "used_memory") > most / 10 * 9 && is_first(look, TOLD_FULL)) {
         doctor_find(look->doctor, "BUS-FULL",
             "raise maxmemory, or find what fills it (MEMORY DOCTOR)",
             "Redis uses more than 90 %% of its maxmemory, and refuses entries beyond");
     }
-    if (clients > 0 && number_of(info, "connected_clients") > clients / 10 * 9) {
+    if (clients > 0 && number_of(info, "connected_clients") > clients / 10 * 9 &&
+        is_first(look, TOLD_CLIENTS)) {
         doctor_find(look->doctor, "BUS-CLIENTS", "raise maxclients",
             "more than 90 %% of the %llu connections of Redis are taken",
             (unsigned long long)clients);
@@ -89,7 +115,7 @@ static void on_timeout(void *context, int status, const struct bus_reply *reply)
 {
     struct look *look = context;
     struct bytes text = value_of(status, reply);
-    if (text.len > 0 && !bytes_eq(text, BYTES("0"))) {
+    if (text.len > 0 && !bytes_eq(text, BYTES("0")) && is_first(look, TOLD_TIMEOUT)) {
         doctor_find(look->doctor, "BUS-TIMEOUT", "CONFIG SET timeout 0",
             "Redis closes connections that say nothing for %.*s s: subscriptions among them",
             (int)text.len, text.at);
@@ -99,7 +125,7 @@ static void on_timeout(void *context, int status, const struct bus_reply *reply)
 static void on_append(void *context, int status, const struct bus_reply *reply)
 {
     struct look *look = context;
-    if (bytes_eq(value_of(status, reply), BYTES("no"))) {
+    if (bytes_eq(value_of(status, reply), BYTES("no")) && is_first(look, TOLD_FORGETS)) {
         doctor_find(look->doctor, "BUS-FORGETS", "CONFIG SET appendonly yes",
             "Redis writes no append-only file: entries of streams that are not stored yet are gone "
             "with its process");
@@ -223,9 +249,9 @@ void doctor_look_at_redis(struct doctor *doctor)
         builder_reset(&error);
         return;
     }
-    ASK(&look, on_info, BYTES("INFO"));
-    ASK(&look, on_timeout, BYTES("CONFIG"), BYTES("GET"), BYTES("timeout"));
-    ASK(&look, on_append, BYTES("CONFIG"), BYTES("GET"), BYTES("appendonly"));
+    ASK_EACH(&look, on_info, BYTES("INFO"));
+    ASK_EACH(&look, on_timeout, BYTES("CONFIG"), BYTES("GET"), BYTES("timeout"));
+    ASK_EACH(&look, on_append, BYTES("CONFIG"), BYTES("GET"), BYTES("appendonly"));
     ASK(&look, on_time, BYTES("TIME"));
     try_commands(&look);
     look_at_nodes(&look);

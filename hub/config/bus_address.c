@@ -40,8 +40,8 @@ static int make_url(struct config *config, struct config_error *error)
 
 static bool begins_with_any(const char *url)
 {
-    static const char *const schemes[] = {
-        "redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "unix://"};
+    static const char *const schemes[] = {"redis://", "rediss://", "redis+sentinel://",
+        "rediss+sentinel://", "redis+cluster://", "rediss+cluster://", "unix://"};
     for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
         if (strncmp(url, schemes[i], strlen(schemes[i])) == 0) {
             return true;
@@ -63,14 +63,14 @@ int bus_address_make(struct config *config, struct config_error *error)
     if (!begins_with_any(bus)) {
         return config_draft_refuse(error,
             "%s: bus.url: must begin with redis://, rediss://, redis+sentinel://, "
-            "rediss+sentinel:// or unix://",
+            "rediss+sentinel://, redis+cluster://, rediss+cluster:// or unix://",
             config->came_from[CONFIG_AT_bus_url]);
     }
     for (size_t i = 0; !tls && i < ARRAY_LEN(of_tls); i++) {
         if (strcmp(config->came_from[of_tls[i]], "default") != 0) {
             return config_draft_refuse(error,
-                "%s: %s: bus.url is not one with TLS; allowed: with rediss:// or "
-                "rediss+sentinel:// alone",
+                "%s: %s: bus.url is not one with TLS; allowed: with rediss://, "
+                "rediss+sentinel:// or rediss+cluster:// alone",
                 config->came_from[of_tls[i]], config_settings[of_tls[i]].key);
         }
     }

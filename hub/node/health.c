@@ -20,12 +20,12 @@ void health_alive(struct http_request *request, void *context)
     answer(request, 200, "{\"status\":\"ok\"}");
 }
 
-/* Whether a link of any shard to the bus is down. */
+/* Whether a link of any shard to the bus is down, or a part of a cluster has no server. */
 static bool is_bus_away(const struct hub *hub)
 {
     struct metrics_sums sums;
     metrics_sum(hub, &sums);
-    return sums.links.bus_down != 0;
+    return sums.links.bus_down != 0 || sums.links.bus_uncovered != 0;
 }
 
 /* Whether messages do not come back to a shard, though Redis answers. */

@@ -58,6 +58,10 @@ static struct link_counts count_links(const struct shard *shard)
         counts.bus_refused = stats.refused;
         counts.bus_timeouts = stats.timeouts;
         counts.bus_protocol_errors = stats.protocol_errors;
+        counts.bus_moved = stats.moved;
+        counts.bus_asked = stats.asked;
+        counts.bus_retried = stats.retried;
+        counts.bus_uncovered = stats.uncovered;
     }
     if (shard->store != NULL) {
         counts.store_refused = store_port_refused(shard->store);
@@ -454,6 +458,11 @@ void metrics_show(struct http_request *request, void *context)
         write_u64(&out, "bus_up", "gauge",
             "Whether all links of the first shard to the bus are up.",
             stats.links > 0 && stats.links_up == stats.links ? 1 : 0);
+        write_u64(&out, "bus_masters", "gauge",
+            "Servers of a Redis cluster that have slots, as the first shard knows; else 0.",
+            stats.masters);
+        write_u64(&out, "bus_slots_uncovered", "gauge",
+            "Slots of a Redis cluster that none of them has.", stats.uncovered);
     }
     if (builder_failed(&out)) {
         http_respond_error(request, ERROR_UNAVAILABLE, "Out of memory, try again", NULL);

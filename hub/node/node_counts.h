@@ -79,6 +79,10 @@ struct link_counts {
     uint64_t bus_refused;
     uint64_t bus_timeouts;
     uint64_t bus_protocol_errors;
+    uint64_t bus_moved;
+    uint64_t bus_asked;
+    uint64_t bus_retried;
+    uint64_t bus_uncovered; /* slots without a master, by each shard */
     uint64_t store_refused;
 };
 

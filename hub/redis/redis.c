@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bus of a shard: links, and behind sentinels who follows the master.
+ * The bus of a shard: links, behind sentinels who follows the master, and of a cluster who knows
+ * its slots.
  */
 #include "hub/redis/redis.h"
 
 #include "hub/net/tls_context.h"
 #include "hub/redis/redis_bus.h"
+#include "hub/redis/redis_cluster.h"
 #include "hub/redis/redis_master.h"
 #include "hub/redis/redis_plain.h"
 
@@ -19,6 +21,8 @@ struct bus *redis_create(uv_loop_t *loop, const struct redis_options *options)
     struct redis_bus *bus = redis_plain_create(loop, options);
     if (bus->target.url.kind == REDIS_SENTINEL) {
         bus->master = redis_master_open(bus);
+    } else if (bus->target.url.kind == REDIS_CLUSTER) {
+        bus->cluster = redis_cluster_open(bus);
     }
     return &bus->bus;
 }
@@ -31,6 +35,8 @@ void redis_set_tls(struct bus *base, struct tls_context *tls)
         bus->target.tls = tls_context_ref(tls);
         if (bus->master != NULL) {
             redis_master_set_tls(bus->master, tls);
+        } else if (bus->cluster != NULL) {
+            redis_cluster_set_tls(bus->cluster, tls);
         }
     }
 }
@@ -41,6 +47,9 @@ void redis_close(struct bus *base, redis_closed_fn fn, void *context)
     if (bus->master != NULL) {
         redis_master_close(bus->master);
         bus->master = NULL;
+    } else if (bus->cluster != NULL) {
+        redis_cluster_close(bus->cluster);
+        bus->cluster = NULL;
     }
     redis_plain_close(bus, fn, context);
 }
@@ -49,5 +58,16 @@ struct redis_stats redis_get_stats(const struct bus *bus)
 {
     const struct redis_bus *redis = container_of(bus, const struct redis_bus, bus);
     CHECK(!redis->closing);
-    return redis->stats;
+    struct redis_stats stats = redis->stats;
+    if (redis->cluster != NULL) {
+        redis_cluster_count(redis->cluster, &stats);
+    }
+    return stats;
+}
+
+const char *redis_explain(const struct bus *bus, const struct bus_link *link, int *ret_status)
+{
+    const struct redis_bus *redis = container_of(bus, const struct redis_bus, bus);
+    return redis->cluster != NULL ? redis_cluster_explain(link, ret_status)
+                                  : redis_link_error(link, ret_status);
 }

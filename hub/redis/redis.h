@@ -36,6 +36,9 @@ void redis_close(struct bus *bus, redis_closed_fn fn, void *context);
 /* Counters since redis_create. */
 struct redis_stats redis_get_stats(const struct bus *bus);
 
+/* Why a link of `bus` is down, for people ("" while unknown), and the status of that. */
+const char *redis_explain(const struct bus *bus, const struct bus_link *link, int *ret_status);
+
 /* What redis_check found out about the server. */
 struct redis_report {
     unsigned version_major;
@@ -43,6 +46,7 @@ struct redis_report {
     bool append_only; /* stream entries survive a crash of the server */
     bool is_replica;
     bool is_cluster;
+    unsigned masters; /* that were asked: several of a cluster */
     bool is_sentinel;
     char version[32];
     char eviction[32]; /* maxmemory-policy */
@@ -53,8 +57,8 @@ struct redis_report {
  * `timeout_ms` (0 = 10,000). 0 with a report (warn when append_only is false);
  * STATUS_UNAVAILABLE: no answer in time; STATUS_UNAUTHORIZED: the server refuses user or
  * password; STATUS_UNSUPPORTED: older than version 7, evicts keys of its own choice (allkeys-*),
- * is a replica or a sentinel, or runs as a cluster. For each a sentence for people is appended to
- * `error`, without the password.
+ * is a replica or a sentinel, or one of a cluster though the address is not. For each a sentence
+ * for people is appended to `error`, without the password.
  */
 MUST_CHECK int redis_check(const struct redis_options *options, uint32_t timeout_ms,
     struct builder *error, struct redis_report *ret_report);

@@ -13,7 +13,10 @@ void redis_bus_release(struct redis_bus *bus)
     }
     redis_closed_fn fn = bus->on_closed;
     void *context = bus->closed_context;
-    redis_input_finish(&bus->input);
+    if (bus->own_input != NULL) {
+        redis_input_finish(bus->own_input);
+        mem_free(bus->own_input);
+    }
     redis_target_finish(&bus->target);
     mem_free(bus);
     if (fn != NULL) {

@@ -25,6 +25,10 @@ struct redis_bus {
     struct redis_place master_place; /* once it is known */
     char master_fault[REDIS_WHY_MAX]; /* why it is not */
     int master_status; /* of that */
+    struct redis_cluster *cluster; /* NULL: it is none */
+    const struct redis_place *places; /* where servers are: of the target, or of a cluster */
+    unsigned place_count;
+    unsigned first_turn; /* which of them is tried first */
     struct redis_outage own_outage;
     struct redis_options options; /* without zeros; its target is not used */
     struct redis_stats stats;
@@ -38,7 +42,8 @@ struct redis_bus {
     redis_closed_fn on_closed;
     void *closed_context;
     bool closing;
-    struct redis_input input;
+    struct redis_input *input; /* `own_input`, or that of another bus which outlives this one */
+    struct redis_input *own_input; /* NULL: it is another's */
 };
 
 /* Count one handle less, and free a closing bus with the last one. */
@@ -52,6 +57,10 @@ void redis_link_close(struct bus_link *link);
 bool redis_link_is_up(const struct bus_link *link);
 void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t argc,
     uint32_t timeout_ms, bus_reply_fn fn, void *context);
+/* Send one command as redis_text_command wrote it. False: the link is down, or has no room; nothing
+ * will come. */
+MUST_CHECK bool redis_link_send(
+    struct bus_link *link, struct bytes text, uint32_t timeout_ms, bus_reply_fn fn, void *context);
 MUST_CHECK bool redis_link_subscribe(struct bus_link *link, struct bytes channel, bool quiet);
 void redis_link_unsubscribe(struct bus_link *link, struct bytes channel);
 

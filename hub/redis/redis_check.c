@@ -20,6 +20,7 @@ struct check {
     struct builder *error;
     struct redis_report report;
     uint64_t deadline;
+    unsigned waiting; /* for so many answers */
     int status;
     bool done;
 };
@@ -32,6 +33,11 @@ static void finish(struct check *check, int status)
     check->done = true;
     check->status = status;
     uv_close((uv_handle_t *)&check->timer, NULL);
+}
+
+static const struct redis_url *target_of(const struct check *check)
+{
+    return &container_of(check->bus, struct redis_bus, bus)->target.url;
 }
 
 static void copy_text(struct bytes text, char *ret_text, size_t size)
@@ -51,13 +57,15 @@ static void read_info(struct bytes info, struct redis_report *report)
     if (sscanf(report->version, "%5u.%5u", &report->version_major, &report->version_minor) < 1) {
         report->version_major = 0;
     }
-    report->append_only = bytes_eq(redis_info_field(info, "aof_enabled"), BYTES("1"));
+    bool append_only = bytes_eq(redis_info_field(info, "aof_enabled"), BYTES("1"));
+    report->append_only = append_only && (report->masters == 0 || report->append_only);
+    report->masters++;
     report->is_replica = bytes_eq(redis_info_field(info, "role"), BYTES("slave"));
     report->is_sentinel = bytes_eq(redis_info_field(info, "redis_mode"), BYTES("sentinel"));
     report->is_cluster = bytes_eq(redis_info_field(info, "redis_mode"), BYTES("cluster"));
 }
 
-static int judge(const struct redis_report *report, struct builder *error)
+static int judge(const struct redis_report *report, bool as_cluster, struct builder *error)
 {
     if (report->is_sentinel) {
         builder_str(error, "this is a sentinel: its address begins with redis+sentinel://, and "
@@ -65,9 +73,10 @@ static int judge(const struct redis_report *report, struct builder *error)
     } else if (report->version_major < VERSION_MIN) {
         builder_printf(error, "Redis %s is too old: version 7 or newer is needed",
             report->version[0] != '\0' ? report->version : "(version unknown)");
-    } else if (report->is_cluster) {
-        builder_str(error, "Redis runs as a cluster, which is not supported: use one primary");
-    } else if (report->is_replica) {
+    } else if (report->is_cluster && !as_cluster) {
+        builder_str(error, "this is a server of a cluster: its address begins with "
+                           "redis+cluster://");
+    } else if (report->is_replica && !as_cluster) {
         builder_str(error, "this Redis is a replica: give the address of the primary");
     } else if (strncmp(report->eviction, "allkeys-", 8) == 0) {
         builder_printf(error,
@@ -88,7 +97,10 @@ static void on_info(void *context, int status, const struct bus_reply *reply)
     }
     if (reply->type == BUS_STRING) {
         read_info(reply->text, &check->report);
-        finish(check, judge(&check->report, check->error));
+        int wrong = judge(&check->report, target_of(check)->kind == REDIS_CLUSTER, check->error);
+        if (--check->waiting == 0 || wrong != 0) {
+            finish(check, wrong);
+        }
     } else if (reply->type == BUS_ERROR) {
         builder_printf(check->error, "Redis refuses INFO, which Peal needs at start: %.*s",
             (int)(reply->text.len < 120 ? reply->text.len : 120), reply->text.at);
@@ -103,19 +115,21 @@ static void on_up(void *context)
 {
     struct check *check = context;
     const struct bytes argv[] = {BYTES("INFO")};
-    check->bus->ops->command(check->link, argv, ARRAY_LEN(argv), 0, on_info, check);
+    check->waiting =
+        bus_command_each(check->bus, check->link, argv, ARRAY_LEN(argv), on_info, check);
+    check->report.masters = 0;
 }
 
 static void on_poll(uv_timer_t *timer)
 {
     struct check *check = timer->data;
     int why = 0;
-    const char *text = redis_link_error(check->link, &why);
+    const char *text = redis_explain(check->bus, check->link, &why);
     bool refused = why == STATUS_UNAUTHORIZED;
     bool loading = strstr(text, "LOADING") != NULL; /* whoever asked decides how long to wait */
     if (refused || loading || uv_now(timer->loop) >= check->deadline) {
         builder_str(check->error, "Redis cannot be used (");
-        redis_url_show(&container_of(check->bus, struct redis_bus, bus)->target.url, check->error);
+        redis_url_show(target_of(check), check->error);
         builder_printf(
             check->error, "): %s", text[0] != '\0' ? text : "the server did not answer in time");
         finish(check, refused ? STATUS_UNAUTHORIZED : STATUS_UNAVAILABLE);

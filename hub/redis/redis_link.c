@@ -104,14 +104,19 @@ static void format(struct bus_link *link, const struct bytes *argv, size_t argc)
     redis_work_mark(link);
 }
 
-static void push_command(
-    struct bus_link *link, const struct bytes *argv, size_t argc, struct redis_request request)
+static void append(struct bus_link *link, struct redis_request request)
 {
     const struct redis_request *last = redis_fifo_last(&link->pending);
     if (last != NULL && last->deadline > request.deadline) {
         request.deadline = last->deadline;
     }
     redis_fifo_push(&link->pending, request);
+}
+
+static void push_command(
+    struct bus_link *link, const struct bytes *argv, size_t argc, struct redis_request request)
+{
+    append(link, request);
     format(link, argv, argc);
 }
 
@@ -212,7 +217,7 @@ static void fail(struct bus_link *link, int status, const char *why)
     } else {
         link->address = refused_here ? 0 : link->address;
         link->turn++;
-        bool round = link->bus->master != NULL || link->turn % link->bus->target.url.count == 0;
+        bool round = link->bus->master != NULL || link->turn % link->bus->place_count == 0;
         pause = was_up || round ? backoff(link) : link->bus->options.backoff_min_ms;
     }
     set_state(link, LINK_WAITING, now + pause);
@@ -232,7 +237,7 @@ static const struct redis_place *choose_place(const struct bus_link *link)
     if (bus->master != NULL) {
         return bus->master_known ? &bus->master_place : NULL;
     }
-    return &bus->target.url.places[link->turn % bus->target.url.count];
+    return &bus->places[link->turn % bus->place_count];
 }
 
 static void begin_connecting(struct bus_link *link)
@@ -254,7 +259,7 @@ static void begin_connecting(struct bus_link *link)
         .tls = bus->target.tls,
         .tls_name = bus->target.tls_name,
     };
-    link->conn = redis_conn_open(bus->loop, &goal, &conn_ops, link, &bus->input);
+    link->conn = redis_conn_open(bus->loop, &goal, &conn_ops, link, bus->input);
 }
 
 static void give_up(struct bus_link *link)
@@ -509,6 +514,7 @@ struct bus_link *redis_link_open(
         link->events = *events;
     }
     link->context = context;
+    link->turn = bus->first_turn;
     snprintf(link->name, sizeof(link->name), "%s", name);
     list_init(&link->work);
     list_append(&bus->links, &link->all);
@@ -586,6 +592,23 @@ void redis_link_command(struct bus_link *link, const struct bytes *argv, size_t 
     link->bus->stats.commands++;
     push_command(link, argv, argc, request);
     arm(link);
+}
+
+bool redis_link_send(
+    struct bus_link *link, struct bytes text, uint32_t timeout_ms, bus_reply_fn fn, void *context)
+{
+    CHECK(link->state != LINK_CLOSED && link->use != LINK_FOR_CHANNELS);
+    link->use = LINK_FOR_COMMANDS;
+    if (link->state != LINK_UP || !has_room(link, text.len)) {
+        return false;
+    }
+    link->bus->stats.commands++;
+    append(link, (struct redis_request){
+                     .fn = fn, .context = context, .deadline = now_of(link) + timeout_ms});
+    builder_add(redis_conn_out(link->conn), text);
+    redis_work_mark(link);
+    arm(link);
+    return true;
 }
 
 bool redis_link_subscribe(struct bus_link *link, struct bytes name, bool quiet)

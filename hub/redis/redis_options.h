@@ -11,6 +11,7 @@
 
 #include "hub/redis/redis_outage.h"
 
+struct redis_input;
 struct redis_target;
 
 /* Where Redis is and how patient to be; zero means the default. */
@@ -24,6 +25,7 @@ struct redis_options {
     size_t reply_max; /* bytes of one reply; default 64 MiB */
     size_t send_max; /* bytes that may wait to be sent, a link; default 64 MiB */
     struct redis_outage *outage; /* outlives the bus; NULL: one of its own */
+    struct redis_input *input; /* of another bus of the loop, outlives this; NULL: one of its own */
     bool quiet; /* nothing is logged: who asked reports redis_link_error itself */
 };
 
@@ -41,6 +43,12 @@ struct redis_stats {
     uint64_t channel_bytes; /* of memory, for the channels subscribed now */
     unsigned links; /* open now */
     unsigned links_up; /* of these, up now */
+    /* Of a cluster: */
+    uint64_t moved; /* commands answered with MOVED */
+    uint64_t asked; /* with ASK */
+    uint64_t retried; /* with what passes by itself: TRYAGAIN, CLUSTERDOWN … */
+    unsigned masters; /* that are known now */
+    unsigned uncovered; /* slots that none of them has */
 };
 
 #endif

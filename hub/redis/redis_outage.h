@@ -13,6 +13,8 @@ struct redis_outage {
     atomic_int status; /* of a refusal that was told; 0: none */
     atomic_ullong master_epoch; /* of the last change of master that was told */
     atomic_uint without_sentinel; /* buses that no sentinel answers */
+    atomic_ullong masters; /* of a cluster, all of them, that were told; a hash */
+    atomic_uint uncovered; /* slots of a cluster without a master, as told */
 };
 
 #endif

@@ -74,6 +74,12 @@ struct redis_bus *redis_plain_create(uv_loop_t *loop, const struct redis_options
     bus->loop = loop;
     redis_target_copy(options->target, &bus->target);
     bus->options = with_defaults(options);
+    bus->places = bus->target.url.places;
+    bus->place_count = bus->target.url.count;
+    if (options->input == NULL) {
+        bus->own_input = mem_alloc(sizeof(*bus->own_input));
+    }
+    bus->input = options->input != NULL ? options->input : bus->own_input;
     bus->options.outage = options->outage != NULL ? options->outage : &bus->own_outage;
     list_init(&bus->links);
     list_init(&bus->work);

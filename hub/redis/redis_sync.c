@@ -22,9 +22,10 @@ struct redis_sync {
     bool up;
 };
 
-/* A command whose answer is awaited. */
+/* A command whose answers are awaited. */
 struct call {
     struct redis_sync *sync;
+    unsigned left; /* of them */
     bus_reply_fn fn;
     void *context;
 };
@@ -59,7 +60,7 @@ static int wait_up(struct redis_sync *sync, struct builder *error)
     const char *text = "";
     while (!sync->up && uv_now(&sync->loop) < deadline && why != STATUS_UNAUTHORIZED) {
         uv_run(&sync->loop, UV_RUN_ONCE);
-        text = redis_link_error(sync->link, &why);
+        text = redis_explain(sync->bus, sync->link, &why);
     }
     uv_timer_stop(&sync->timer);
     if (!sync->up) {
@@ -121,14 +122,25 @@ static void on_reply(void *context, int status, const struct bus_reply *reply)
     struct call *call = context;
     call->sync->pending--;
     call->fn(call->context, status, reply);
-    mem_free(call);
+    if (--call->left == 0) {
+        mem_free(call);
+    }
+}
+
+void redis_sync_send_each(
+    struct redis_sync *sync, const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context)
+{
+    struct call *call = mem_alloc(sizeof(*call));
+    *call = (struct call){.sync = sync, .fn = fn, .context = context};
+    call->left = bus_command_each(sync->bus, sync->link, argv, argc, on_reply, call);
+    sync->pending += call->left;
 }
 
 void redis_sync_send(
     struct redis_sync *sync, const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context)
 {
     struct call *call = mem_alloc(sizeof(*call));
-    *call = (struct call){.sync = sync, .fn = fn, .context = context};
+    *call = (struct call){.sync = sync, .fn = fn, .context = context, .left = 1};
     sync->pending++;
     sync->bus->ops->command(sync->link, argv, argc, COMMAND_MS, on_reply, call);
 }

@@ -35,6 +35,11 @@ void redis_sync_close(struct redis_sync *sync);
 void redis_sync_send(
     struct redis_sync *sync, const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context);
 
+/* The same for a command without keys, of each server that can have some: `fn` is called for each.
+ */
+void redis_sync_send_each(
+    struct redis_sync *sync, const struct bytes *argv, size_t argc, bus_reply_fn fn, void *context);
+
 /* Why there is no answer: what Redis said instead, or that the connection was lost; nothing when
  * there is one. */
 void redis_sync_write_fault(int status, const struct bus_reply *reply, struct builder *out);

@@ -128,8 +128,14 @@ static int parse_tcp(const struct url *parts, struct builder *error, struct redi
         int status = parse_places(parts->host, SENTINEL_PORT, error, url);
         return status == 0 ? parse_master(parts->path, error, url) : status;
     }
+    if (url->kind == REDIS_CLUSTER) {
+        int status = parse_places(parts->host, REDIS_PORT, error, url);
+        bool first = parts->path.len <= 1 || bytes_eq(parts->path, BYTES("/0"));
+        return status != 0 || first ? status : refuse(error, "a cluster has no database but 0");
+    }
     if (parts->host.len > 0 && memchr(parts->host.at, ',', parts->host.len) != NULL) {
-        return refuse(error, "several hosts stand behind redis+sentinel:// alone");
+        return refuse(
+            error, "several hosts stand behind redis+sentinel:// and redis+cluster:// alone");
     }
     int status = parse_place(parts->host, REDIS_PORT, error, &url->places[0]);
     struct bytes db = parts->path.len > 0 ? bytes_skip(parts->path, 1) : parts->path;
@@ -169,6 +175,8 @@ static const struct {
     {"unix", REDIS_SINGLE, false},
     {"redis+sentinel", REDIS_SENTINEL, false},
     {"rediss+sentinel", REDIS_SENTINEL, true},
+    {"redis+cluster", REDIS_CLUSTER, false},
+    {"rediss+cluster", REDIS_CLUSTER, true},
 };
 
 static bool find_scheme(struct bytes scheme, struct redis_url *url)
@@ -189,7 +197,7 @@ int redis_url_parse(struct bytes text, struct builder *error, struct redis_url *
     struct url parts = {0};
     if (url_split(text, &parts) != 0 || !find_scheme(parts.scheme, &url)) {
         return refuse(error, "must begin with redis://, rediss://, redis+sentinel://, "
-                             "rediss+sentinel:// or unix://");
+                             "rediss+sentinel://, redis+cluster://, rediss+cluster:// or unix://");
     }
     int status = parse_parts(&parts, error, &url);
     if (status == 0) {
@@ -220,8 +228,9 @@ void redis_url_show(const struct redis_url *url, struct builder *out)
         builder_printf(out, "unix://%s?db=%u", url->places[0].host, url->db);
         return;
     }
-    builder_printf(
-        out, "redis%s%s://", url->tls ? "s" : "", url->kind == REDIS_SENTINEL ? "+sentinel" : "");
+    static const char *const kinds[] = {
+        [REDIS_SINGLE] = "", [REDIS_SENTINEL] = "+sentinel", [REDIS_CLUSTER] = "+cluster"};
+    builder_printf(out, "redis%s%s://", url->tls ? "s" : "", kinds[url->kind]);
     for (unsigned i = 0; i < url->count; i++) {
         builder_str(out, i > 0 ? "," : "");
         redis_place_show(&url->places[i], out);

@@ -24,6 +24,7 @@ enum { REDIS_PLACES_MAX = 16 };
 enum redis_kind {
     REDIS_SINGLE, /* any of the places is it: the first that can be used */
     REDIS_SENTINEL, /* the places are sentinels, who know where the master is */
+    REDIS_CLUSTER, /* the places are some of the servers of a cluster */
 };
 
 struct redis_url {
@@ -39,7 +40,8 @@ struct redis_url {
 };
 
 /*
- * Parse redis://[[user]:password@]host[:port][/db], unix://[[user]:password@]path[?db=n], or
+ * Parse redis://[[user]:password@]host[:port][/db], unix://[[user]:password@]path[?db=n],
+ * redis+cluster://[[user]:password@]host[:port][,host[:port]...][/0], or
  * redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/name[/db], whose user and
  * password are those of the master; rediss for redis asks for TLS. User and password may be
  * percent-encoded. STATUS_INVALID with a sentence appended to `error` that does not repeat the

@@ -13,6 +13,7 @@
 #include "codec/base/list.h"
 #include "codec/base/mem.h"
 #include "codec/base/status.h"
+#include "codec/redis_keys.h"
 #include "tests/support/tape.h"
 
 enum { LAG_ONE_IN = 8 };
@@ -257,7 +258,10 @@ static void on_command(struct bus_link *link, const struct bytes *argv, size_t a
     uint32_t timeout_ms, bus_reply_fn fn, void *context)
 {
     (void)timeout_ms;
+    struct redis_keys keys = redis_keys_find(argv, argc);
     CHECK(link->use != SUBSCRIPTIONS);
+    /* A cluster must be able to carry it out: known, and with all keys in one slot. */
+    CHECK(keys.aim != REDIS_AIM_UNKNOWN && redis_keys_agree(argv, &keys));
     link->use = COMMANDS;
     if (link->up) {
         struct call *call = call_new(argv, argc);

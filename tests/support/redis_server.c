@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "codec/base/check.h"
 #include "codec/base/rand.h"
 
 enum { START_TRIES = 5, WAIT_MS = 20000, ARGS_MAX = 40 };
@@ -64,7 +65,15 @@ static void pause_ms(long ms)
     nanosleep(&pause, NULL);
 }
 
-/* The first line that answers `line`, or "" when there is no answer. */
+/* Whether there is a line, and of a bulk string another one. */
+static bool is_complete(const char *answer)
+{
+    const char *end = strchr(answer, '\n');
+    return end != NULL && (answer[0] != '$' || answer[1] == '-' || strchr(end + 1, '\n') != NULL);
+}
+
+/* The first line that answers `line`, of a bulk string its first one; "" when there is no answer.
+ */
 static const char *ask(int port, const char *line)
 {
     static char answer[512];
@@ -76,13 +85,17 @@ static const char *ask(int port, const char *line)
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
         dprintf(fd, "%s\r\n", line) > 0) {
         size_t len = 0;
-        while (len + 1 < sizeof(answer) && strchr(answer, '\n') == NULL) {
+        while (len + 1 < sizeof(answer) && !is_complete(answer)) {
             ssize_t got = read(fd, answer + len, sizeof(answer) - 1 - len);
             if (got <= 0) {
                 break;
             }
             len += (size_t)got;
             answer[len] = '\0';
+        }
+        const char *rest = answer[0] == '$' && answer[1] != '-' ? strchr(answer, '\n') : NULL;
+        if (rest != NULL) {
+            memmove(answer, rest + 1, strlen(rest));
         }
         answer[strcspn(answer, "\r\n")] = '\0';
     }
@@ -113,6 +126,12 @@ static void run_server(const struct redis_server *server, pid_t parent)
     if (server->password != NULL) {
         args[count++] = "--requirepass";
         args[count++] = server->password;
+    }
+    if (server->clustered) {
+        const char *const cluster[] = {"--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
+            "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"};
+        memcpy(args + count, cluster, sizeof(cluster));
+        count += ARRAY_LEN(cluster);
     }
     char tls_port[16];
     if (server->tls_cert != NULL) {

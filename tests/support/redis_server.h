@@ -24,12 +24,13 @@ struct redis_server {
     const char *tls_ca;
     bool tls_clients; /* want a certificate of theirs */
     int tls_port; /* of TLS, besides `port` */
+    bool clustered; /* a server of a cluster, without slots and others so far */
     bool is_sentinel;
 };
 
 /*
- * Start a server; `append_only`, `password` and TLS are read from `server`, the rest is filled in.
- * Waits until it answers.
+ * Start a server; `append_only`, `password`, `clustered` and TLS are read from `server`, the rest
+ * is filled in. Waits until it answers.
  */
 void redis_server_start(struct redis_server *server);
 
@@ -49,7 +50,7 @@ void redis_server_thaw(struct redis_server *server);
 
 /*
  * Send one line in Redis' inline syntax over a connection of its own and return the first line of
- * the answer, in static storage.
+ * the answer, or of the string that it is, in static storage.
  */
 const char *redis_server_say(const struct redis_server *server, const char *line);
 
