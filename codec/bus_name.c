@@ -220,3 +220,12 @@ void bus_name_retained(const struct bus_names *names, struct bytes nsp, struct b
 {
     write_named(names, "retained", nsp, out);
 }
+
+void bus_name_series(
+    const struct bus_names *names, struct bytes epoch, struct bytes tenant, struct builder *out)
+{
+    begin_key(names, "series", slot_part(slot_of(tenant, bytes_of(NULL, 0)), names->slots), out);
+    builder_add(out, epoch);
+    builder_byte(out, '/');
+    builder_add(out, tenant);
+}

@@ -113,6 +113,10 @@ void bus_name_presence_channel(
 /* Append the key of the replay stream of a namespace. */
 void bus_name_replay(const struct bus_names *names, struct bytes nsp, struct builder *out);
 
+/* Append the key of a tenant's series, of the store `epoch`; other keys of them begin with it. */
+void bus_name_series(
+    const struct bus_names *names, struct bytes epoch, struct bytes tenant, struct builder *out);
+
 /* Append the key of what is kept of the events of a namespace: in the slot of its replay stream. */
 void bus_name_retained(const struct bus_names *names, struct bytes nsp, struct builder *out);
 

@@ -28,7 +28,7 @@ FLOORS = {
     "actors": ["actors/core", "actors", "actors/deliver", "actors/order", "actors/rooms", "actors/recover",
                "actors/history", "actors/inbox", "actors/jobs", "actors/ingest", "actors/values", "actors/presence", "actors/user",
                "actors/assembly"],
-    "hub": ["hub/net", "hub/config", "hub/redis", "hub/auth", "hub/hooks", "hub/alerts", "hub/push", "hub/outbox", "hub/session", "hub/cluster", "hub/api", "hub/node",
+    "hub": ["hub/net", "hub/config", "hub/redis", "hub/auth", "hub/hooks", "hub/alerts", "hub/series", "hub/push", "hub/outbox", "hub/session", "hub/cluster", "hub/api", "hub/node",
             "hub/cli"],
 }
 ALLOWED = "tests/arrows_allowed.txt"

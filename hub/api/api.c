@@ -16,6 +16,9 @@ enum { IDS_BODY_MAX = 64 * 1024, ROOMS_BODY_MAX = 64 * 1024 };
 /* Up to 16 tags. */
 enum { DROP_BODY_MAX = 32 * 1024 };
 
+/* Up to 1,000 values. */
+enum { METRICS_BODY_MAX = 512 * 1024 };
+
 /* Up to 1,000 users. */
 enum { QUERY_BODY_MAX = 256 * 1024 };
 
@@ -47,6 +50,8 @@ const struct http_route api_routes[] = {
     {"GET", "/api/v1/queues", api_queues_list, NULL, 0, NULL, NULL, false, "tenant"},
     {"GET", "/api/v1/queues/{}/jobs", api_queues_jobs, NULL, 0, NULL, NULL, false,
         "after, limit, state, tenant"},
+    {"GET", "/api/v1/metrics/summary", api_metrics_summary, NULL, 0, NULL, NULL, false,
+        "points, range, series, tenant"},
     {"GET", "/api/v1/notifications/{}", api_inbox_get, NULL, 0, NULL, NULL, true,
         "fields, nulls, tenant"},
     {"GET", "/api/v1/push/key", api_push_key, NULL, 0, NULL, NULL, true, "tenant"},
@@ -103,6 +108,8 @@ const struct http_route api_routes[] = {
     {"POST", "/api/v1/jobs/{}/retry", api_job_retry, NULL, 256, NULL, NULL, false, "tenant"},
     {"POST", "/api/v1/queues/{}/pause", api_queues_pause, NULL, 256, NULL, NULL, false, "tenant"},
     {"POST", "/api/v1/queues/{}/resume", api_queues_resume, NULL, 256, NULL, NULL, false, "tenant"},
+    {"POST", "/api/v1/metrics", api_metrics_post, api_metrics_head, METRICS_BODY_MAX, NULL, NULL,
+        false, "tenant"},
     {"POST", "/api/v1/notifications", api_post_notifications, api_post_head, API_BODY_CONFIGURED,
         NULL, NULL, false, ""},
     {"POST", "/api/v1/presence/query", api_presence_query, NULL, QUERY_BODY_MAX, NULL, NULL, true,

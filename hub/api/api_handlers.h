@@ -78,6 +78,13 @@ void api_room_state(struct http_request *request, void *context);
 /* api_members.c */
 void api_members_list(struct http_request *request, void *context);
 
+/* api_metrics.c; the first refuses by the head, before a body is read */
+bool api_metrics_head(struct http_request *request, void *context);
+void api_metrics_post(struct http_request *request, void *context);
+
+/* api_metrics_summary.c */
+void api_metrics_summary(struct http_request *request, void *context);
+
 /* api_preferences.c */
 void api_preferences_get(struct http_request *request, void *context);
 void api_preferences_put(struct http_request *request, void *context);

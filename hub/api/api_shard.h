@@ -24,6 +24,7 @@ struct name_rates;
 struct node_polls;
 struct origin_list;
 struct read_cache;
+struct series;
 
 /* The settings of the API, immutable. A call that ends in a later turn holds a reference. */
 struct api_settings {
@@ -47,6 +48,7 @@ struct api_node {
     struct actor_system *system;
     struct name_rates *rates; /* refusals by address, calls by user */
     struct name_counts *exports; /* under way, by user */
+    struct series *series; /* of shard 0's thread alone; NULL: not started, or ended */
 };
 
 /* A shard's own thread only. */

@@ -171,12 +171,6 @@ static void go_on(struct server *server, bool keep_alive)
     }
 }
 
-static bool is_timed(const struct server *server, const struct http_request *request)
-{
-    const char *timed = server->config->timed;
-    return timed != NULL && bytes_starts(request->path, bytes_str(timed));
-}
-
 /* Put an answer, or its head, into the outbox; false when it takes no more. */
 static bool put_answer(struct server *server, struct http_answer *answer)
 {
@@ -186,7 +180,8 @@ static bool put_answer(struct server *server, struct http_answer *answer)
         http_cors_add(server->config, &exchange->request, exchange->route, &cors);
         answer->cors = builder_bytes(&cors);
         answer->unsafe = !http_is_safe(&exchange->request);
-        answer->timed = is_timed(server, &exchange->request);
+        const char *timed = server->config->timed;
+        answer->timed = timed != NULL && bytes_starts(exchange->request.path, bytes_str(timed));
         answer->took_ns = clock_mono_ns() - exchange->began_ns;
     }
     struct chunk *chunk = http_answer_make(answer);
@@ -359,6 +354,11 @@ bool http_hand_over(struct http_request *request, struct http_answer *answer)
 void *http_context(const struct http_request *request)
 {
     return exchange_of(request)->server->config->context;
+}
+
+const struct http_route *http_route_of(const struct http_request *request)
+{
+    return exchange_of(request)->route;
 }
 
 int http_param(const struct http_request *request, unsigned n, char *buffer, size_t size,

@@ -27,6 +27,11 @@ void http_serve(struct connection *connection, const struct http_server_config *
 /* The context of the server that serves the request. */
 void *http_context(const struct http_request *request);
 
+struct http_route;
+
+/* The route that the request takes; NULL: none matched. */
+const struct http_route *http_route_of(const struct http_request *request);
+
 /* The text of the n-th "{}" segment, percent-decoded into `buffer`; STATUS_INVALID,
  * STATUS_TOO_LARGE. */
 MUST_CHECK int http_param(const struct http_request *request, unsigned n, char *buffer, size_t size,

@@ -39,6 +39,7 @@
 #include "hub/node/hub_hooks.h"
 #include "hub/node/hub_outboxes.h"
 #include "hub/node/hub_push.h"
+#include "hub/node/hub_series.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/memory.h"
 #include "hub/node/metrics.h"
@@ -642,6 +643,11 @@ static const struct service table[] = {
         .start = hub_outboxes_start,
         .stop = hub_outboxes_stop,
         .open = hub_outboxes_count_open},
+    {.name = "series",
+        .wanted = is_first,
+        .start = hub_series_start,
+        .stop = hub_series_stop,
+        .open = hub_series_count_open},
     {.name = "store watch",
         .wanted = is_first,
         .start = store_watch_start,

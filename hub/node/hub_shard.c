@@ -37,6 +37,7 @@
 #include "hub/node/hub_hooks.h"
 #include "hub/node/hub_outboxes.h"
 #include "hub/node/hub_push.h"
+#include "hub/node/hub_series.h"
 #include "hub/node/hub_services.h"
 #include "hub/node/hub_settings.h"
 #include "hub/node/metrics.h"
@@ -249,6 +250,7 @@ static int create_shard(struct hub *hub, unsigned index)
         .cache = read_cache_create()};
     set_cache(shard);
     event_counts_init(&shard->events);
+    route_counts_init(&shard->routes);
     fill_http(shard);
     int status = make_jwt(shard);
     if (status != 0) {
@@ -446,6 +448,7 @@ int hub_shards_stop(struct hub *hub)
         hub->shards[i].shard.values = NULL;
         hub_alerts_finish(&hub->shards[i]);
         hub_outboxes_finish(&hub->shards[i]);
+        hub_series_finish(&hub->shards[i]);
         hub_hooks_finish(&hub->shards[i]);
         hub_webhooks_finish(&hub->shards[i]);
         hub_push_finish(&hub->shards[i]);
@@ -470,6 +473,7 @@ void hub_shards_finish(struct hub *hub)
         jwt_destroy(shard->api.jwt);
         read_cache_destroy(shard->api.cache);
         event_counts_finish(&shard->events);
+        route_counts_finish(&shard->routes);
         shard_finish(&shard->shard);
         hub_settings_unref(shard->settings);
     }

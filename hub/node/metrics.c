@@ -22,6 +22,7 @@
 #include "hub/api/api_handlers.h"
 #include "hub/config/config.h"
 #include "hub/net/connection.h"
+#include "hub/net/http_server.h"
 #include "hub/net/loop.h"
 #include "hub/net/tls_stream.h"
 #include "hub/node/hub_hooks.h"
@@ -31,6 +32,8 @@
 #include "hub/node/memory_guard.h"
 #include "hub/node/node.h"
 #include "hub/redis/redis.h"
+#include "hub/series/series.h"
+#include "hub/series/series_export.h"
 #include "sql/store.h"
 
 enum { STATEMENTS_MAX = 128 };
@@ -104,6 +107,9 @@ void metrics_publish(void *shard)
     }
     if (own->shard.jobs != NULL) {
         PUBLISH(own, jobs, jobs_get_stats(own->shard.jobs));
+    }
+    if (own->series != NULL) {
+        PUBLISH(own, series, series_get_stats(own->hub->api.series));
     }
     PUBLISH(own, tokens, jwt_counts(own->api.jwt));
     PUBLISH(own, memory, &own->memory);
@@ -464,6 +470,9 @@ void metrics_show(struct http_request *request, void *context)
         write_u64(&out, "bus_slots_uncovered", "gauge",
             "Slots of a Redis cluster that none of them has.", stats.uncovered);
     }
+    if (shard->series != NULL) {
+        series_export(shard->hub->api.series, &out);
+    }
     if (builder_failed(&out)) {
         http_respond_error(request, ERROR_UNAVAILABLE, "Out of memory, try again", NULL);
     } else {
@@ -479,6 +488,9 @@ void metrics_observe(
     void *context, const struct http_request *request, unsigned status, uint64_t took_ns)
 {
     if (bytes_starts(request->path, BYTES("/api/"))) {
-        api_counts_add(&hub_shard_of_http(context)->answers, status, took_ns);
+        struct hub_shard *shard = hub_shard_of_http(context);
+        api_counts_add(&shard->answers, status, took_ns);
+        route_counts_add(&shard->routes, http_route_of(request), status, took_ns,
+            sched_wall(shard->shard.sched));
     }
 }

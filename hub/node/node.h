@@ -23,6 +23,7 @@
 #include "hub/node/memory_guard.h"
 #include "hub/node/node_counts.h"
 #include "hub/node/queue_gauges.h"
+#include "hub/node/route_counts.h"
 #include "hub/node/store_verdict.h"
 #include "hub/outbox/outbox.h"
 #include "hub/redis/redis_outage.h"
@@ -34,6 +35,7 @@ struct config;
 struct handoffs;
 struct hub;
 struct hub_alerts;
+struct hub_series;
 struct hub_settings;
 struct listener;
 struct loop;
@@ -58,6 +60,7 @@ struct hub_shard {
     struct hub *hub;
     struct api_shard api;
     struct api_counts answers; /* of the API */
+    struct route_counts routes; /* the same by route, since series took them last */
     struct event_counts events; /* of clients, by name */
     struct memory_use memory; /* measured once a second */
     struct metrics_copy copy; /* of all that it counts; any thread, by metrics_read */
@@ -84,6 +87,7 @@ struct hub_shard {
     struct queue_watch *queue_watch; /* on shard 0 */
     struct hub_alerts *alerts; /* on shard 0 */
     struct outbox *outboxes[OUTBOXES_MAX]; /* by place in the settings; NULL: not here */
+    struct hub_series *series; /* on shard 0 */
     uint64_t slow_ms; /* wall clock: slow statements before it are told; on shard 0 */
     bool queues_ending; /* it was stopped while it asked */
     struct sqlite_lease *sqlite_lease; /* on shard 0, with SQLite and Redis */

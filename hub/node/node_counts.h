@@ -29,6 +29,7 @@
 #include "hub/net/tls_stream.h"
 #include "hub/push/handoffs.h"
 #include "hub/push/push.h"
+#include "hub/series/series_stats.h"
 
 enum {
     API_BUCKET_COUNT = 12,
@@ -102,6 +103,7 @@ struct metrics_sums {
     struct handoff_stats handoffs;
     struct presence_stats presence;
     struct jobs_stats jobs;
+    struct series_stats series; /* of shard 0 */
     struct jwt_stats tokens;
     struct memory_use memory;
     struct forward_counts forwards;

@@ -189,6 +189,7 @@ test('unknown parameters and fields are refused by name, on every route', async 
     ['/api/v1/rooms/public:a/members', /after, limit, tenant/],
     ['/api/ws/stats', /none/],
     ['/api/v1/alerts', /none/],
+    ['/api/v1/metrics/summary', /points, range, series, tenant/],
     ['/api/v1/health/performance', /none/],
     ['/api/diagnostics/query-stats', /none/],
     ['/api/diagnostics/slow-queries', /limit/],
