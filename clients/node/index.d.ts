@@ -70,6 +70,12 @@ export interface PealServerOptions {
   };
   /** `track`: from so many ms on something is slow, 100. */
   slow?: number;
+  metrics?: {
+    /** Milliseconds after which what was gathered is posted, 30,000. */
+    every?: number;
+    /** What `track` counts is posted, too, as the timer `query` with the tags `name` and `success`. */
+    track?: boolean;
+  };
   fetch?: typeof fetch;
 }
 
@@ -577,11 +583,66 @@ export interface Tracked {
   slowestQueries: Slow[];
 }
 
+/** None of which each user has another one. */
+export type MetricTags = Record<string, string | number | boolean>;
+
+/** Gathered in this process and posted together; what the hub surely did not count is posted again. Scope `metrics`. */
+export interface Metrics {
+  /** Something has happened `value` (1) times more. */
+  count(name: string, value?: number, tags?: MetricTags): void;
+  /** Something stands at `value`. */
+  gauge(name: string, value: number, tags?: MetricTags): void;
+  /** Something took `ms`. */
+  time(name: string, ms: number, tags?: MetricTags): void;
+  /** Post what is there: before the process ends. Never rejects. */
+  flush(): Promise<void>;
+  /** Values so far; `dropped` for want of room or because they were too old, `unsure`: it is not known whether they were counted. */
+  readonly counts: { posted: number; dropped: number; refused: number; failed: number; unsure: number; waiting: number };
+}
+
+export interface MetricFigures {
+  requests: number;
+  mean: number | null;
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+  errorRate: number | null;
+  hitRate: number | null;
+  queries: number;
+  queryMean: number | null;
+  queriesFailed: number;
+  jobs: number;
+  events: number;
+  deliveries: number;
+  posts: number;
+  connections: number | null;
+}
+
+export interface MetricView {
+  now: MetricFigures;
+  /** null: it is not kept for so long. */
+  before: MetricFigures | null;
+  points: MetricFigures[];
+  series?: Array<{ name: string; type: 'counter' | 'gauge' | 'timer'; unit?: string; tags: Record<string, string> } & Record<string, unknown>>;
+}
+
+export interface MetricsSummary {
+  from: string;
+  to: string;
+  /** Seconds of a point. */
+  step: number;
+  /** false: a part is missing. */
+  complete: boolean;
+  app: MetricView;
+  /** Of the hub itself; not for keys of one tenant. */
+  peal?: MetricView;
+}
+
 export interface PealServerEvents {
   /** The hub is away: caches go on without it. Told once, until it is back. */
   away: [{ error: PealError }];
   back: [{ since: Date; passed: number }];
-  /** What a cache asked was refused, or a function of its options has thrown; told once for each kind. */
+  /** What a cache asked or metrics posted was refused, or a function of its options has thrown; told once for each kind. */
   refused: [{ error: Error }];
   slow: [Slow];
 }
@@ -590,6 +651,7 @@ export class PealServer {
   constructor(options: PealServerOptions);
   readonly values: Values;
   readonly jobs: Jobs;
+  readonly metrics: Metrics;
   readonly tracked: Tracked;
   /** Returns a function that stops the listener. */
   on<E extends keyof PealServerEvents>(event: E, listener: (...args: PealServerEvents[E]) => void): () => void;
@@ -663,6 +725,8 @@ export class PealServer {
     fn: (this: This, ...args: Args) => Value | Promise<Value>,
     options?: number | CacheableOptions<Args, Value>): Cached<Args, Value, This>;
   track<Result>(name: string, fn: () => Result): Result;
+  /** Scope `read`. */
+  metricsSummary(query?: { range?: string; points?: number; series?: boolean }, options?: CallOptions): Promise<MetricsSummary>;
 }
 
 export default PealServer;

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { makeCacheMiddleware, makeInvalidateMiddleware } from './answer_cache.js';
 import { Fuse } from './fuse.js';
 import { Jobs } from './jobs.js';
+import { Metrics } from './metrics.js';
 import { PealError, invalid } from './peal_error.js';
 import { Tracker } from './tracker.js';
 import { Transport, pause, segment } from './transport.js';
@@ -27,14 +28,17 @@ export class PealServer {
   #retries;
   #values;
   #jobs;
+  #metrics;
 
   // `url` of the hub, API `key`; `tenant` for a key that is bound to none; `timeout` ms of one attempt, `retries`;
-  // `values`: {prefix, ttl (s), timeout (ms), wait (s)} of caches; `slow` ms; `fetch`.
-  constructor({ values = {}, slow = SLOW_MS, ...options }) {
+  // `values`: {prefix, ttl (s), timeout (ms), wait (s)} of caches; `slow` ms; `metrics`: {every (ms), track}; `fetch`.
+  constructor({ values = {}, slow = SLOW_MS, metrics = {}, ...options }) {
     this.#transport = new Transport(options);
     this.#retries = options.retries ?? 2;
     this.#jobs = new Jobs(this.#transport);
-    this.#tracker = new Tracker(slow, (told) => this.#emit('slow', told));
+    this.#metrics = new Metrics(this.#transport, metrics, (error) => this.#refused(error));
+    const onTracked = (name, ms, success) => this.#metrics.time('query', ms, { name: String(name).slice(0, 40), success });
+    this.#tracker = new Tracker(slow, (told) => this.#emit('slow', told), undefined, metrics.track ? onTracked : undefined);
     const makeFuse = ({ probe, onBlown }) => new Fuse({
       probe,
       onAway: (detail) => {
@@ -55,8 +59,18 @@ export class PealServer {
     return this.#jobs;
   }
 
+  // Scope `metrics`: counters, gauges, timers of the application.
+  get metrics() {
+    return this.#metrics;
+  }
+
+  // What all nodes have counted in a range, {range: '1h', points, series}; scope `read`.
+  metricsSummary(query, how) {
+    return this.#read('/api/v1/metrics/summary', query, how);
+  }
+
   // Events: `away` ({error}): caches go on without the hub; `back` ({since, passed}); `refused` ({error}): what a
-  // cache asked, once for each kind; `slow`: of `track`. Nobody listens to the first or third: a process warning.
+  // cache asked, or metrics posted, once for each kind; `slow`: of `track`. Nobody listens to the first or third: a process warning.
   on(event, listener) {
     this.#events.on(event, listener);
     return () => this.off(event, listener);
@@ -92,7 +106,7 @@ export class PealServer {
     const kind = `${error.code}:${error.field ?? ''}:${error.status ?? error.message}`;
     if (this.#told.has(kind) || this.#told.size >= TOLD_MAX) return;
     this.#told.add(kind);
-    this.#say('refused', { error }, `a cache was refused: ${error.message}`);
+    this.#say('refused', { error }, `the hub refused: ${error.message}`);
   }
 
   // Any route: what its answer is. `repeat`: whether it is the same when it is done twice.

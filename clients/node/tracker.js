@@ -2,6 +2,7 @@
 // How long what an application does takes, by name: counts, means and quantiles of this process, bounded in
 // memory whatever the names are.
 const NAMES_MAX = 1_000;
+const TOLD_NAMES_MAX = 200; // that are told one by one
 const OTHERS = '(others)'; // what comes under further names
 const SLOW_MAX = 100;
 const STEPS = 16; // buckets from one power of two to the next: a quantile is 4.4 % off at most
@@ -54,16 +55,20 @@ export class Tracker {
   #slow;
   #onSlow;
   #now;
+  #onTracked;
+  #names = new Set(); // that were told
   #series = new Map();
   #slowest = []; // the slowest one first
   #slowCount = 0;
 
-  // `slow`: from so many ms on something is slow; `onSlow({name, executionTime, threshold, timestamp})`; `now()`: ms.
-  constructor(slow, onSlow, now = () => performance.now()) {
+  // `slow`: from so many ms on something is slow; `onSlow({name, executionTime, threshold, timestamp})`; `now()`: ms;
+  // `onTracked(name, ms, success)`: of each, beyond TOLD_NAMES_MAX names as one.
+  constructor(slow, onSlow, now = () => performance.now(), onTracked = undefined) {
     if (!(slow >= 0)) throw new TypeError('slow: milliseconds');
     this.#slow = slow;
     this.#onSlow = onSlow;
     this.#now = now;
+    this.#onTracked = onTracked;
   }
 
   // What `fn` returns, or throws; of a promise the time until it is settled.
@@ -98,6 +103,10 @@ export class Tracker {
     const key = known ? name : OTHERS;
     if (!this.#series.has(key)) this.#series.set(key, new Series());
     this.#series.get(key).add(ms, isError);
+    if (this.#onTracked) {
+      if (this.#names.size < TOLD_NAMES_MAX) this.#names.add(name);
+      this.#onTracked(this.#names.has(name) ? name : OTHERS, ms, !isError);
+    }
     if (ms < this.#slow) return;
     const told = { name, executionTime: round(ms), threshold: this.#slow, timestamp: new Date().toISOString() };
     this.#slowCount += 1;

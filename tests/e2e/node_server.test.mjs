@@ -602,6 +602,98 @@ describe('functions that are cached', () => {
   });
 });
 
+describe('metrics', () => {
+  const counted = () => json(202, { accepted: 1 });
+  const bodies = (hub) => hub.asked.map(({ body }) => body.map(({ name, value, tags }) => [name, value, tags]));
+
+  test('what was gathered is posted together: sums of counters, the last of gauges, each time', async () => {
+    const hub = play(counted);
+    const { metrics } = make(hub);
+    metrics.count('sold');
+    metrics.count('sold', 2, { a: 1, b: 2 });
+    metrics.count('sold', 3, { b: 2, a: 1 });
+    metrics.gauge('queue', 5);
+    metrics.gauge('queue', 3);
+    metrics.time('took', 1);
+    metrics.time('took', 1);
+    assert.equal(metrics.counts.waiting, 5);
+    await metrics.flush();
+    assert.deepEqual(bodies(hub), [[['sold', 1, undefined], ['sold', 5, { a: 1, b: 2 }], ['queue', 3, undefined], ['took', 1, undefined], ['took', 1, undefined]]]);
+    assert.deepEqual(metrics.counts, { posted: 5, dropped: 0, refused: 0, failed: 0, unsure: 0, waiting: 0 });
+    for (const bad of [() => metrics.count('a', -1), () => metrics.gauge('a', NaN), () => metrics.time('a', '1x')]) assert.throws(bad, { code: 'invalid_field' });
+  });
+
+  test('it is posted by itself', async () => {
+    const hub = play(counted);
+    make(hub, { metrics: { every: 100 } }).metrics.count('sold');
+    await until(() => hub.asked.length === 1, 'it is posted');
+  });
+
+  test('what was surely not counted is put back, what may have been is not', async () => {
+    const hub = play(() => refused(503, 'unavailable'), () => lost('ECONNREFUSED'), counted, () => lost('ECONNRESET'), counted);
+    const { metrics, told } = make(hub);
+    metrics.count('first');
+    await metrics.flush();
+    metrics.count('first', 10);
+    await metrics.flush();
+    assert.deepEqual([metrics.counts.failed, metrics.counts.waiting], [2, 2]);
+    await metrics.flush();
+    assert.deepEqual(bodies(hub)[2], [['first', 1, undefined], ['first', 10, undefined]]);
+    metrics.count('second');
+    await metrics.flush();
+    await metrics.flush();
+    assert.equal(hub.asked.length, 4);
+    assert.deepEqual([metrics.counts.posted, metrics.counts.unsure, metrics.counts.waiting], [2, 1, 0]);
+    assert.deepEqual(told.map(([event]) => event), ['refused']);
+  });
+
+  test('a series that is refused goes, the others are posted at once, and it is not posted again', async () => {
+    const hub = play(() => refused(422, 'invalid_field', { field: 'name', index: 1 }), counted);
+    const peal = make(hub);
+    peal.metrics.time('good', 1);
+    peal.metrics.time('bad', 1);
+    peal.metrics.time('good', 2);
+    peal.metrics.time('bad', 2);
+    await peal.metrics.flush();
+    assert.deepEqual(bodies(hub)[1], [['good', 1, undefined], ['good', 2, undefined]]);
+    peal.metrics.time('bad', 3);
+    await peal.metrics.flush();
+    assert.equal(hub.asked.length, 2);
+    assert.deepEqual([peal.metrics.counts.posted, peal.metrics.counts.refused, peal.heard('refused')], [2, 3, 1]);
+  });
+
+  test('has bounds: of a post, of what waits, and of its age', async () => {
+    const { Metrics } = await import('../../clients/node/metrics.js');
+    const posts = [];
+    let time = 0;
+    const metrics = new Metrics({ ask: async ({ body }) => posts.push(body.length) }, { every: 1e9, now: () => time });
+    for (let i = 0; i < 2500; i++) metrics.time('took', 1);
+    await metrics.flush();
+    assert.deepEqual(posts, [1000, 1000, 500]);
+    for (let i = 0; i < 20_010; i++) metrics.time('took', i);
+    assert.deepEqual([metrics.counts.dropped, metrics.counts.waiting], [10, 20_000]);
+    time += 300_000;
+    metrics.count('late');
+    await metrics.flush();
+    assert.deepEqual([metrics.counts.dropped, posts.at(-1)], [20_010, 1]);
+  });
+
+  test('what is tracked is posted where it is wanted', async () => {
+    const hub = play(counted);
+    const peal = make(hub, { metrics: { track: true } });
+    peal.track('orders.find', () => 1);
+    assert.throws(() => peal.track('orders.find', () => { throw new Error('no'); }), /no/);
+    for (let i = 0; i < 300; i++) peal.track(`name ${i}`, () => 1);
+    await peal.metrics.flush();
+    const tags = hub.asked[0].body.map((value) => value.tags);
+    assert.deepEqual(tags.slice(0, 2), [{ name: 'orders.find', success: true }, { name: 'orders.find', success: false }]);
+    assert.equal(new Set(tags.map(({ name }) => name)).size, 201);
+    const quiet = make(play(counted));
+    quiet.track('orders.find', () => 1);
+    assert.equal(quiet.metrics.counts.waiting, 0);
+  });
+});
+
 describe('track', () => {
   test('counts what took how long, and what failed, and gives what the function gives', async () => {
     const peal = make(playValues(), { slow: 20 });

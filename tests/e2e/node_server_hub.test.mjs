@@ -10,7 +10,7 @@ import { until, within } from './support/wait.mjs';
 
 const FULL = process.env.PEAL_FULL === '1';
 const KEY = 'node-server-0123456789';
-const CONFIG = `api_key "server" { key = "${KEY}" scopes = {publish, read, write, values, admin} }\n`;
+const CONFIG = `api_key "server" { key = "${KEY}" scopes = {publish, read, write, values, metrics, admin} }\n`;
 const make = (hub, options = {}) => new PealServer({ url: hub.url, key: KEY, ...options });
 
 async function take(list) {
@@ -48,6 +48,20 @@ describe('routes', () => {
     assert.equal((await peal.notification(later.id)).status, 'scheduled');
     await peal.takeBack(later.id, { undelivered: true });
     await assert.rejects(peal.takeBack(results[0].id, { undelivered: true }), { code: 'already_delivered' });
+  });
+
+  test('metrics are posted, and summed up', async () => {
+    const timed = make(hub, { metrics: { track: true } });
+    timed.metrics.count('orders', 3, { shop: 'north' });
+    timed.metrics.gauge('queue.length', 4);
+    timed.track('orders.find', () => 1);
+    await timed.metrics.flush();
+    assert.deepEqual(timed.metrics.counts, { posted: 3, dropped: 0, refused: 0, failed: 0, unsure: 0, waiting: 0 });
+    const { app, peal: own, complete } = await peal.metricsSummary({ range: '5m', points: 5 });
+    assert.deepEqual(app.series.map(({ name, tags }) => [name, tags]),
+      [['orders', { shop: 'north' }], ['queue_length', {}], ['query', { name: 'orders.find', success: 'true' }]]);
+    assert.deepEqual([app.now.queries, app.points.length, complete], [1, 5, true]);
+    assert.ok(own.now.requests > 0);
   });
 
   test('inboxes are listed, counted, marked, exported and erased', async () => {

@@ -83,7 +83,7 @@ test('every member of the classes of clients/node has a type, and every typed on
 
 const PACKAGES = {
   js: [CLIENT, ['LICENSE', 'README.md', 'package.json', 'peal-sw.js', 'peal.d.ts', 'peal.js']],
-  node: [SERVER, ['LICENSE', 'README.md', 'answer_cache.js', 'answer_recorder.js', 'fuse.js', 'index.d.ts', 'index.js', 'jobs.js', 'package.json',
+  node: [SERVER, ['LICENSE', 'README.md', 'answer_cache.js', 'answer_recorder.js', 'fuse.js', 'index.d.ts', 'index.js', 'jobs.js', 'metrics.js', 'package.json',
     'peal_error.js', 'peal_server.js', 'tracker.js', 'transport.js', 'values.js']],
 };
 
