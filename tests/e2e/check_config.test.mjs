@@ -73,7 +73,7 @@ test('--connect asks Redis and the store, changes nothing, and names who does no
   try {
     const good = run(['check-config', '--connect'], { JWT_SECRET: secret, REDIS_URL: redis.url, DATABASE_URL: postgres.url });
     assert.equal(good.status, 0, good.stderr);
-    assert.match(good.stdout, /# bus: Redis \d.* answers\n# store: Postgres answers\n$/);
+    assert.match(good.stdout, /# bus: Redis \d.* answers\n# store: Postgres answers\n# outbox store: it is made when a node starts\n$/);
     const bad = run(['check-config', '--connect'], {
       JWT_SECRET: secret, REDIS_URL: `redis://127.0.0.1:${port}`, DATABASE_URL: `postgres://peal:hunter2@127.0.0.1:${port}/x`,
     });
