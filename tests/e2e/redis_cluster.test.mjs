@@ -3,8 +3,16 @@
 // Nothing is lost or doubled; events, presence and recovery work over it, and commands know it.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
+import { createAdapter } from '@socket.io/redis-adapter';
+import { Emitter } from '@socket.io/redis-emitter';
+import { Cluster } from 'ioredis';
+import { Server } from 'socket.io';
+import { io } from 'socket.io-client';
+import { Certs } from './support/certs.mjs';
 import { PROGRAM, cleanEnvironment } from './support/hub.mjs';
+import { startLine } from './support/line.mjs';
 import { startRedisCluster } from './support/redis_cluster.mjs';
 import { startRig } from './support/rig.mjs';
 import { FULL } from './support/siege.mjs';
@@ -36,7 +44,7 @@ async function everybodyIsReady() {
 
 before(async () => {
   redis = await startRedisCluster({ settings: { appendfsync: 'always' } });
-  rig = await startRig({ nodes: 2, users: 40, redis });
+  rig = await startRig({ nodes: 2, users: 40, redis, config: 'bus { recheck = 3s }\nnamespace "/" { recovery = on }' });
 });
 
 after(async () => {
@@ -93,6 +101,84 @@ test('events reach the other node', async () => {
   two.disconnect();
 });
 
+test('a socket is recovered at the other node, with what it missed', async () => {
+  const line = await startLine(rig.hubs[0].address);
+  const socket = io(line.url, { forceNew: true, transports: ['websocket'], reconnectionDelay: 1, reconnectionDelayMax: 50, auth: { token: rig.hubs[0].token('e4') } });
+  const [got, welcomes] = [[], []];
+  const post = async (hub, n) => assert.equal((await hub.api('POST', '/api/v1/events', { event: 'n', args: [n], to: { users: ['e4'] } })).status, 202);
+  socket.on('n', (n) => got.push(n));
+  socket.on('connect', () => welcomes.push(socket.recovered));
+  let readies = 0;
+  socket.on('hub:ready', () => (readies += 1));
+  for (let round = 0; round < 4; round++) {
+    await until(() => readies > round && socket.connected, 'the client is ready');
+    await post(rig.hubs[0], 2 * round);
+    await until(() => got.includes(2 * round), 'an event arrives');
+    socket.io.reconnection(false);
+    await until(() => (line.cut(), socket.disconnected), 'the client is gone');
+    await post(rig.hubs[0], 2 * round + 1);
+    line.target = rig.hubs[(round + 1) % 2].address;
+    socket.io.reconnection(true);
+    socket.connect();
+    await until(() => got.includes(2 * round + 1), 'what was missed arrives');
+  }
+  assert.deepEqual(got, [0, 1, 2, 3, 4, 5, 6, 7]);
+  assert.deepEqual(welcomes, [false, true, true, true, true]);
+  socket.close();
+  await line.close();
+});
+
+test('a cluster over TLS', async () => {
+  const certs = new Certs();
+  const tls = { ...certs.make('redis.example'), ca: certs.ca.cert };
+  const secured = await startRedisCluster({ tls });
+  try {
+    const env = { REDIS_URL: secured.url, PEAL_BUS_TLS_CA: certs.ca.cert };
+    const checked = run(['check-config', '--connect'], env);
+    assert.equal(checked.status, 0, checked.stderr);
+    assert.match(checked.stdout, /a cluster of 3 masters/);
+    for (const user of ['a', 'b', 'c']) {
+      const posted = run(['publish', '--user', user, '--type', 't', '--title', 'x'], env);
+      assert.equal(posted.status, 0, posted.stderr);
+    }
+    const named = run(['check-config', '--connect'], { ...env, PEAL_BUS_TLS_NAME: 'other.example' });
+    assert.equal(named.status, 1);
+    assert.match(named.stderr, /hostname mismatch/);
+  } finally {
+    await secured.stop();
+  }
+});
+
+test('a Node server with the classic adapter over the cluster is a member', async () => {
+  const clients = Array.from({ length: 3 }, () => new Cluster(redis.servers.map(({ port }) => ({ host: '127.0.0.1', port }))));
+  for (const client of clients) client.on('error', () => {});
+  const http = createServer();
+  const peer = new Server(http, { adapter: createAdapter(clients[0], clients[1], { requestsTimeout: 20_000 }) });
+  try {
+    await until(async () => (await peer.of('/').adapter.serverCount()) === 3, 'they count each other', 60_000);
+    const ours = [rig.hubs[0].socketIo('p1'), rig.hubs[1].socketIo('p2')];
+    const heard = [[], []];
+    const readies = [0, 0];
+    ours.forEach((socket, i) => socket.on('from-node', (n) => heard[i].push(n)).on('hub:ready', () => (readies[i] += 1)));
+    await until(() => readies.every((n) => n > 0), 'both are ready');
+    peer.emit('from-node', 1);
+    await until(() => heard.every((list) => list.includes(1)), () => `an event of the Node server: ${JSON.stringify(heard)}`);
+    new Emitter(clients[2]).to('user:p2').emit('from-node', 2);
+    await until(() => heard[1].includes(2), 'an event of an emitter');
+    assert.deepEqual(heard, [[1], [1, 2]]);
+    const ids = (await peer.fetchSockets()).map(({ id }) => id);
+    for (const { id } of ours) assert.ok(ids.includes(id), 'a socket of each node is known');
+    ours[0].on('question', (done) => done('one'));
+    ours[1].on('question', (done) => done('two'));
+    const answers = await peer.in(['user:p1', 'user:p2']).timeout(10_000).emitWithAck('question');
+    assert.deepEqual(answers.sort(), ['one', 'two']);
+    for (const socket of ours) socket.disconnect();
+  } finally {
+    await peer.close();
+    for (const client of clients) client.disconnect();
+  }
+});
+
 test('commands know a cluster', async () => {
   const posted = run(['publish', '--user', 'f0', '--type', 't', '--title', 'by a command']);
   assert.equal(posted.status, 0, posted.stderr);
@@ -106,6 +192,11 @@ test('commands know a cluster', async () => {
   assert.match(retried.stderr, /1 posted again/);
   assert.equal(await client.xlen('peal:dead'), 0);
   await until(async () => JSON.stringify((await rig.hubs[0].api('GET', '/api/v1/users/e9/notifications')).body).includes('again'), 'it is stored');
+  // Of any master, and once.
+  await redis.servers[1].talk.config('SET', 'timeout', '7');
+  const looked = run(['doctor'], { PEAL_AUTH_API_KEY: randomSecret() });
+  assert.equal((looked.stdout + looked.stderr).match(/^BUS-TIMEOUT: /gm)?.length, 1, looked.stdout + looked.stderr);
+  await redis.servers[1].talk.config('SET', 'timeout', '0');
   const checked = run(['check-config', '--connect']);
   assert.equal(checked.status, 0, checked.stderr);
   assert.match(checked.stdout, /# bus: Redis \d.* answers, a cluster of 3 masters/);

@@ -33,13 +33,14 @@ export class RedisCluster {
         tls,
         settings: {
           'cluster-enabled': 'yes', 'cluster-port': await freePort(), 'cluster-node-timeout': 1500, 'cluster-replica-validity-factor': 0,
-          'cluster-allow-replica-migration': 'no', 'repl-diskless-sync-delay': 0, ...settings,
+          'cluster-allow-replica-migration': 'no', 'repl-diskless-sync-delay': 0, ...(tls && { 'tls-cluster': 'yes', 'tls-replication': 'yes' }), ...settings,
         },
       }));
     }
     for (const server of cluster.servers) server.talk = server.client();
-    const places = cluster.servers.map(({ port }) => `127.0.0.1:${port}`);
-    const made = spawnSync('redis-cli', ['--cluster', 'create', ...places, '--cluster-replicas', '1', '--cluster-yes'], { encoding: 'utf8', timeout: PATIENCE });
+    const places = cluster.servers.map(({ port, tlsPort }) => `127.0.0.1:${tlsPort ?? port}`);
+    const way = tls ? ['--tls', '--cacert', tls.ca, '--cert', tls.cert, '--key', tls.key] : [];
+    const made = spawnSync('redis-cli', [...way, '--cluster', 'create', ...places, '--cluster-replicas', '1', '--cluster-yes'], { encoding: 'utf8', timeout: PATIENCE });
     if (made.status !== 0) throw new Error(`no cluster: ${made.stdout} ${made.stderr}`);
     await cluster.settled();
     return cluster;
@@ -57,7 +58,8 @@ export class RedisCluster {
     return text.trim().split('\n').map((line) => {
       const [id, place, flags, master, , , , link, ...ranges] = line.split(' ');
       const slots = ranges.filter((range) => !range.startsWith('[')).map((range) => range.split('-').map(Number)).map(([first, last = first]) => [first, last]);
-      return { id, port: Number(/:(\d+)@/.exec(place)[1]), flags: flags.split(','), master: flags.includes('master'), of: master, link, slots };
+      return { id, port: Number(/:(\d+)@/.exec(place)[1]), // of TLS, where that is spoken
+         flags: flags.split(','), master: flags.includes('master'), of: master, link, slots };
     });
   }
 
