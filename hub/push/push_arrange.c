@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asks the store for one step after the other, and begins the next pass a second later: later where
- * a pass takes long, so that it is at work a fifth of the time at most.
+ * Asks the store for one step after the other, and begins the next pass a fifth of a second later:
+ * so long what was read elsewhere stays on a lock screen. Later where a pass takes long, so that it
+ * is at work a fifth of the time at most.
  */
 #include "hub/push/push_arrange.h"
 
@@ -12,7 +13,7 @@
 #include "codec/base/status.h"
 #include "sql/store.h"
 
-enum { EVERY_MS = 1000, AGAIN_MS = 100, JITTER_MS = 200, REST = 4 };
+enum { EVERY_MS = 200, AGAIN_MS = 100, JITTER_MS = 40, REST = 4 };
 
 static void ask(struct push_arranger *arranger);
 

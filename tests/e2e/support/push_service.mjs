@@ -5,6 +5,7 @@ import { createECDH, createPublicKey, randomBytes, randomUUID, verify } from 'no
 import { createSecureServer } from 'node:http2';
 import ece from 'http_ece';
 import { makeCertificate } from './hook_backend.mjs';
+import { within } from './wait.mjs';
 
 const decode = (text) => Buffer.from(text, 'base64url');
 
@@ -12,7 +13,7 @@ export class PushService {
   static async start() {
     const service = new PushService();
     const tls = makeCertificate();
-    Object.assign(service, { ca: tls.file, messages: [], faults: [], status: 201, browsers: new Map(), open: new Set() });
+    Object.assign(service, { ca: tls.file, messages: [], faults: [], status: 201, browsers: new Map(), open: new Set(), waiters: new Set() });
     service.server = createSecureServer({ cert: tls.cert, key: tls.key, allowHTTP1: true }, (request, response) => {
       const parts = [];
       request.on('data', (part) => parts.push(part));
@@ -53,6 +54,21 @@ export class PushService {
     return { key, sub };
   }
 
+  come(message) {
+    this.messages.push(message);
+    for (const waiter of [...this.waiters]) {
+      if (waiter.accept(message)) {
+        this.waiters.delete(waiter);
+        waiter.resolve(message);
+      }
+    }
+  }
+
+  // The next message that `accept`s.
+  arrived(accept) {
+    return within(new Promise((resolve) => this.waiters.add({ accept, resolve })), 'a message');
+  }
+
   take(request, body, response) {
     try {
       const other = this.answer?.(request.url); // {status, headers} of a test, or nothing
@@ -66,7 +82,7 @@ export class PushService {
         if (browser.key !== key) throw new Error('not the key that it subscribed with');
         const plain = ece.decrypt(body, { version: 'aes128gcm', privateKey: browser.ecdh, authSecret: browser.auth });
         const { ttl, urgency, topic, 'content-encoding': coding, 'content-type': type } = request.headers;
-        this.messages.push({ path: request.url, text: JSON.parse(plain), sub, ttl, urgency, topic, coding, type, version: request.httpVersion });
+        this.come({ path: request.url, text: JSON.parse(plain), sub, ttl, urgency, topic, coding, type, version: request.httpVersion });
       }
       response.writeHead(browser ? this.status : 404);
     } catch (error) {
