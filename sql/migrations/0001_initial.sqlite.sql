@@ -421,6 +421,6 @@ CREATE TABLE push (
     at INTEGER NOT NULL,
     error TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (slot, tenant, user_id, id, device)
-) WITHOUT ROWID;
+);
 CREATE INDEX push_at ON push (at);
 CREATE INDEX push_shown ON push (slot, tenant, user_id) WHERE state = 1;

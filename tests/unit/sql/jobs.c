@@ -191,9 +191,33 @@ static void use_devices(struct harness *harness)
     }
 }
 
+static void run_push(struct harness *harness, struct store_request *request)
+{
+    cr_assert_eq(harness_run(harness, 0, request), 0);
+    store_request_finish(request);
+}
+
+/* Each statement about hand-offs. */
+static void use_pushes(struct harness *harness)
+{
+    struct store_user who = user_of("else");
+    struct store_push_arrange all = {.base.op = STORE_PUSH_ARRANGE};
+    struct store_push_arrange one = {.base.op = STORE_PUSH_ARRANGE, .who = who};
+    struct store_push_look look = {.base.op = STORE_PUSH_LOOK, .who = who, .recent_ms = 1000};
+    struct store_push_note note = {
+        .base.op = STORE_PUSH_NOTE, .who = who, .rev = 1, .type = BYTES("t")};
+    struct store_push_received received = {.base.op = STORE_PUSH_RECEIVED, .who = who, .seq = 1};
+    run_push(harness, &all.base);
+    run_push(harness, &one.base);
+    run_push(harness, &look.base);
+    run_push(harness, &note.base);
+    run_push(harness, &received.base);
+}
+
 void use_jobs(struct harness *harness, uint64_t round, unsigned many)
 {
     use_devices(harness);
+    use_pushes(harness);
     static struct store_job_new jobs[STORE_JOBS_MAX];
     for (unsigned i = 0; round == 0 && i < CROWD / STORE_JOBS_MAX; i++) {
         add_jobs(harness, "crowd", i, jobs, STORE_JOBS_MAX);
