@@ -29,6 +29,7 @@ TestSuite(api, .timeout = 120);
 #define ADMIN "admin-0123456789abc"
 #define VALUER "valuer-0123456789ab"
 #define JOBBER "jobber-0123456789ab"
+#define METER "meter-0123456789abc"
 #define ALL "everything-01234567"
 
 #define KEYS                                                                                       \
@@ -38,7 +39,9 @@ TestSuite(api, .timeout = 120);
     "api_key \"admin\" { key = \"" ADMIN "\" scopes = {admin} }\n"                                 \
     "api_key \"valuer\" { key = \"" VALUER "\" scopes = {values} }\n"                              \
     "api_key \"jobber\" { key = \"" JOBBER "\" scopes = {jobs} }\n"                                \
-    "api_key \"all\" { key = \"" ALL "\" scopes = {publish, read, write, values, jobs, admin} }\n"
+    "api_key \"meter\" { key = \"" METER "\" scopes = {metrics} }\n"                               \
+    "api_key \"all\" { key = \"" ALL "\" scopes = {publish, read, write, values, jobs, metrics, "  \
+    "admin} }\n"
 #define PATIENT "limits { refusals_per_minute = 100000 }\n"
 #define POSTS "/api/v1/notifications"
 #define NOBODYS "01980000-0000-7000-8000-000000000000"
@@ -113,6 +116,9 @@ static const struct {
         200},
 #include "tests/unit/hub/api_devices.def"
 #include "tests/unit/hub/api_jobs.def"
+    {"POST", "/api/v1/metrics", "metrics", false, "/api/v1/metrics",
+        "{\"name\":\"a\",\"type\":\"counter\",\"value\":1}", 202},
+    {"GET", "/api/v1/metrics/summary", "read", false, "/api/v1/metrics/summary", NULL, 200},
     {"GET", "/api/v1/summary", "read", false, "/api/v1/summary", NULL, 200},
     {"GET", "/api/v1/topics", "read", false, "/api/v1/topics", NULL, 200},
     {"GET", "/api/v1/topics/{}/subscribers", "read", false, TOPIC, NULL, 200},
@@ -174,7 +180,7 @@ Test(api, each_route_wants_its_scope)
         const char *scope;
         const char *key;
     } keys[] = {{"publish", PUBLISHER}, {"read", READER}, {"write", WRITER}, {"values", VALUER},
-        {"jobs", JOBBER}, {"admin", ADMIN}};
+        {"jobs", JOBBER}, {"metrics", METER}, {"admin", ADMIN}};
     node_rig_start(&rig, KEYS PATIENT);
     for (size_t i = 0; i < api_route_count; i++) {
         size_t row = row_of(&api_routes[i]);
