@@ -447,7 +447,7 @@ static void write_some(struct series *series)
 static void flush(struct series *series)
 {
     size_t cursor = 0;
-    if (series->bus == NULL || series->flushing) {
+    if (series->bus == NULL || series->flushing || map_count(&series->tenants) == 0) {
         return;
     }
     series->flushing = true;
