@@ -149,7 +149,7 @@ static void start(struct pg_outbox *outbox)
         "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname",
         "target_session_attrs", NULL};
     const char *const values[] = {
-        "UTF8", "peal", "2", "1", "3", "5000", outbox->url, "primary", NULL};
+        "UTF8", "peal outbox", "2", "1", "3", "5000", outbox->url, "primary", NULL};
     outbox->state = CONNECTING;
     outbox->pg = PQconnectStartParams(keys, values, 1);
     if (outbox->pg == NULL || PQstatus(outbox->pg) == CONNECTION_BAD) {
